@@ -1,0 +1,17 @@
+"""The commands: plain typed functions, and two fronts made from them, Invoke and argparse."""
+
+from __future__ import annotations
+
+COMMANDS = {
+    "run": "nasexp.cli.running",
+    "runs": "nasexp.cli.looking",
+    "status": "nasexp.cli.looking",
+    "show": "nasexp.cli.looking",
+    "logs": "nasexp.cli.looking",
+    "report": "nasexp.cli.billing",
+    "config": "nasexp.cli.settings",
+    "init": "nasexp.cli.making",
+    "new": "nasexp.cli.making",
+    "import-bash": "nasexp.cli.making",
+}
+"""Every command of the core and the module that holds it, in the order of the help."""

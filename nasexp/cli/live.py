@@ -1,0 +1,131 @@
+"""The view for terminals: the seven stages, a live tail of the console, what is being copied."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from nasexp import hookimpl
+from nasexp.cli.view import PlainView, summary_lines
+from nasexp.config.units import Size, clock
+from nasexp.runs.console import printable
+from nasexp.stages.backup import BackupSettings
+from nasexp.values import Stage
+
+if TYPE_CHECKING:
+    from nasexp.cli.context import CommandContext
+    from nasexp.runs.record import Record
+    from nasexp.values import Ending, Job, Outcome, Run
+
+TAIL_LINES = 8
+REFRESH_HZ = 4
+_SIGNS = {"": ("·", "dim"), "now": ("▶", "cyan"), "ok": ("✓", "green"), "failed": ("✗", "red")}
+
+
+class LiveView(PlainView):
+    """Redraws one small panel; what matters afterwards stays above it."""
+
+    def __init__(self, context: CommandContext) -> None:
+        super().__init__(context)
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._state: dict[Stage, str] = {}
+        self._detail: dict[Stage, str] = {}
+        self._since: dict[Stage, float] = {}
+        self._copy = ""
+        self._next_backup = math.inf
+        self._backup_every = math.inf
+        self._passes = 0
+        self._console = Console(file=context.output)
+        self._live = Live(
+            get_renderable=self._panel, console=self._console, refresh_per_second=REFRESH_HZ
+        )
+
+    def note(self, text: str) -> None:
+        """See `Monitor.note`."""
+        self._console.print(Text(f"  {text}", style="dim"))
+
+    def warn(self, text: str) -> None:
+        """See `Monitor.warn`."""
+        self._console.print(Text(f"! {text}", style="yellow"))
+
+    def progress(self, done_bytes: int, total_bytes: int) -> None:
+        """See `Monitor.progress`."""
+        self._copy = f"{Size(done_bytes)} of {Size(total_bytes)}"
+
+    def console(self, data: bytes) -> None:
+        """Keep the last lines."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._tail.extend(printable(line) for line in lines)
+
+    def close(self) -> None:
+        """Leave the panel as it stands."""
+        self._live.stop()
+
+    @hookimpl
+    def nasexp_stage_started(self, run: Run, stage: Stage) -> None:
+        """Mark the stage that runs."""
+        if stage is Stage.CONNECT:
+            self._console.print(Text(run.address, style="bold"))
+            self._live.start()
+        self._state[stage], self._since[stage], self._copy = "now", time.monotonic(), ""
+
+    @hookimpl
+    def nasexp_training_started(self, run: Run, job: Job) -> None:  # noqa: ARG002 - the contract
+        """Begin to count to the next backup."""
+        self._backup_every = run.settings.section("backup", BackupSettings).every.seconds
+        self._next_backup = time.monotonic() + self._backup_every
+        self._detail[Stage.TRAIN] = f"timeout {run.settings.core.timeout}"
+
+    @hookimpl
+    def nasexp_stage_finished(self, stage: Stage, outcome: Outcome) -> None:
+        """Mark how it went."""
+        self._state[stage] = "ok" if outcome.ok else "failed"
+        self._detail[stage] = clock(outcome.seconds) if outcome.ok else outcome.error
+        if stage is Stage.BACKUP:
+            self._passes += 1
+            self._next_backup = time.monotonic() + self._backup_every
+            self._detail[stage] += f", pass {self._passes}"
+
+    @hookimpl
+    def nasexp_training_ended(self, ending: Ending) -> None:
+        """Take in the last words and forget the next backup."""
+        if self._rest:
+            self.console(b"\n")
+        self._next_backup = math.inf
+        if not ending.ok:
+            self.warn(str(ending))
+
+    @hookimpl
+    def nasexp_run_finished(self, run: Run, record: Record) -> None:
+        """Print the summary under the last picture."""
+        self.close()
+        style = {"ok": "green", "stopped": "yellow"}.get(record.status, "red")
+        first, *rest = summary_lines(run, record)[1:]
+        self._console.print(Text(first, style=f"bold {style}"))
+        for text in rest:
+            self._console.print(Text(text))
+
+    def _panel(self) -> Group:
+        table = Table.grid(padding=(0, 1))
+        for stage in Stage:
+            sign, style = _SIGNS[self._state.get(stage, "")]
+            table.add_row(Text(sign, style), Text(stage.value, style), Text(self._about(stage)))
+        width = max(20, self._console.width - 4)
+        lines = [Text("  │ " + line[:width], style="dim") for line in self._tail]
+        return Group(table, *lines)
+
+    def _about(self, stage: Stage) -> str:
+        if self._state.get(stage) == "now":
+            parts = [clock(time.monotonic() - self._since[stage]), self._detail.get(stage, "")]
+            return ", ".join(part for part in [*parts, self._copy] if part)
+        if stage is Stage.BACKUP and self._next_backup < math.inf:
+            left = max(0.0, self._next_backup - time.monotonic())
+            return f"next in {clock(left)}"
+        return self._detail.get(stage, "")

@@ -1,0 +1,3 @@
+"""Open handles to hosts: one primitive, a byte stream to a program there."""
+
+from __future__ import annotations

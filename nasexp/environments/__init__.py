@@ -1,0 +1,3 @@
+"""Environments that come with nasexp, each a plugin."""
+
+from __future__ import annotations

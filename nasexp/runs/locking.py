@@ -1,0 +1,45 @@
+"""One driver per run: a lock that the kernel frees when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from typing import TYPE_CHECKING
+
+from nasexp.errors import StageError
+
+if TYPE_CHECKING:
+    from nasexp.runs.paths import RunPaths
+
+
+def lock_driver(paths: RunPaths) -> int:
+    """Take the run's driver lock until the returned descriptor is closed.
+
+    Raises:
+        StageError: another driver has it.
+    """
+    descriptor = os.open(paths.driver, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StageError(f"{paths.folder} is driven by another process") from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()} {platform.node()}\n".encode())
+    return descriptor
+
+
+def has_driver(paths: RunPaths) -> bool:
+    """Whether a process drives the run now."""
+    try:
+        descriptor = os.open(paths.driver, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,56 @@
+"""shutdown: cleans up on the host and decides about its power. Always called, last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nasexp import hookimpl
+from nasexp.config.schema import Schema
+from nasexp.config.settings import LOCAL, ConfigSection
+from nasexp.config.units import Duration
+from nasexp.host.programs import prepare_host
+from nasexp.values import PowerDecision
+
+if TYPE_CHECKING:
+    from nasexp.connections.protocol import Connection
+    from nasexp.values import Run
+
+_CLEAN = 'cd "$1" && rm -rf "runs/$2" && rm -f "by-name/$3"'
+_NEVER_RAN = 'test ! -e "$1/runs/$2/segments/1/start"'
+
+
+class ShutdownSettings(Schema, frozen=True):
+    """The section `shutdown`."""
+
+    after: Duration = Duration.parse("1h")
+    """How long a host stays on after its last run; `never` leaves it on. This machine is never
+    switched off."""
+
+
+@hookimpl
+def nasexp_config_section() -> ConfigSection:
+    """Own `shutdown`."""
+    return ConfigSection("shutdown", ShutdownSettings)
+
+
+@hookimpl(trylast=True)
+def nasexp_shutdown(run: Run, connection: Connection | None) -> PowerDecision:
+    """Remove the run's folder from the host once all is home; leave this machine on."""
+    if connection is None:
+        return PowerDecision(stays_on=True, reason="no connection was made")
+    _clean_up(run, connection)
+    if run.settings.host.name == LOCAL or not run.settings.host.settings.address:
+        return PowerDecision(stays_on=True, reason="this machine stays on")
+    return PowerDecision(stays_on=True, reason="nobody switches this host off", confirmed=False)
+
+
+def _clean_up(run: Run, connection: Connection) -> None:
+    home = prepare_host(connection, run.settings.host.settings.workdir)
+    collected = run.journal.last("collect.done") is not None
+    if not collected and connection.run(_NEVER_RAN, home, run.id).status:
+        folder = f"{home}/runs/{run.id}"
+        run.monitor.warn(f"kept on host '{connection.name}', as not all came home: {folder}")
+        return
+    answer = connection.run(_CLEAN, home, run.id, run.address.replace("/", "-"))
+    if answer.status:
+        run.monitor.warn(f"could not clean up on host '{connection.name}': {answer.complaint()}")
