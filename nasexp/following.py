@@ -57,8 +57,7 @@ class Follower:
         """Return the job's end, all of its console being in log.log."""
         log = ConsoleLog(self.run.paths.log)
         try:
-            with self.stop.armed():
-                return self._until_ended(log)
+            return self._until_ended(log)
         finally:
             log.close()
 
@@ -147,4 +146,4 @@ class Follower:
         else:
             until_backup = max(0.0, self._backup_due - time.monotonic())
             time.sleep(min(self._pause, until_backup))
-            self._pause = min(self._pause * 1.5, LONGEST_SECONDS)
+            self._pause = min(self._pause * 1.25, LONGEST_SECONDS)

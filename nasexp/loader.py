@@ -37,8 +37,8 @@ CORE_PLUGINS = (
     "nasexp.stages.connect",
     "nasexp.stages.archive",
     "nasexp.stages.transfer",
-    "nasexp.environments.system",
     "nasexp.environments.venv",
+    "nasexp.environments.system",  # among `trylast`, the first registered is asked first
     "nasexp.stages.train",
     "nasexp.stages.backup",
     "nasexp.stages.collect",

@@ -48,8 +48,9 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
         with step(Stage.TRAIN):
             environment = hooks.environment(run, connection, workdir)
             run.journal.write("environment.ready", name=environment.name)
-            job = hooks.train(run, connection, workdir, environment)
-            verdict.ending = Follower(run, hooks, connection, job, step, stop).follow()
+            with stop.armed():
+                job = hooks.train(run, connection, workdir, environment)
+                verdict.ending = Follower(run, hooks, connection, job, step, stop).follow()
             _refuse_failure(run, verdict.ending)
     if connection and job:
         with verdict.of_warnings(), step(Stage.BACKUP):

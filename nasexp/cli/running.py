@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-from nasexp.assembly import assemble
 from nasexp.cli.context import CommandContext
 from nasexp.cli.definition import Arg, command
-from nasexp.cli.projects import chosen_project
-from nasexp.cli.view import make_view
-from nasexp.config.layers import Overrides
 from nasexp.errors import ExitCode
-from nasexp.pipeline import drive
-from nasexp.preflight import check_project
-from nasexp.runs.opening import opened_run
-from nasexp.stopping import StopSwitch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from nasexp.assembly import Assembly
-    from nasexp.config.workspace import Project
 
 
 @command
@@ -43,51 +26,8 @@ def run(
     connect, archive, transfer, train, backup, collect, shutdown. Ctrl-C stops the training; what
     it has written still comes home.
     """
-    flags = {"host": (host, "--host"), "timeout": (timeout, "--timeout")}
-    flags["backup.every"] = (backup_every, "--backup-every")
-    given = tuple((path, text, flag) for path, (text, flag) in flags.items() if text)
-    found = chosen_project(context, project)
-    view = make_view(context)
-    assembly = assemble(
-        context.workspace, found, Overrides(profile, given, tuple(set_)), extra=[view]
-    )
-    notes = check_project(context.workspace, found, assembly.settings, assembly.hooks)
-    if dry_run:
-        from nasexp.cli.plan import print_plan  # noqa: PLC0415 - only --dry-run needs it
+    from nasexp.cli.driving import Request, train  # noqa: PLC0415 - heavy
+    from nasexp.cli.driving import dry_run as plan
 
-        print_plan(context, found, assembly, notes)
-        return ExitCode.OK
-    return _drive(context, found, assembly, notes)
-
-
-def _drive(
-    context: CommandContext, project: Project, assembly: Assembly, notes: list[str]
-) -> ExitCode:
-    view = next(p for p in assembly.hooks.manager.get_plugins() if hasattr(p, "close"))
-    stop = StopSwitch()
-    with opened_run(context.workspace, project, assembly.settings, view) as opened:
-        try:
-            with _signals_press(stop):
-                for text in notes:
-                    opened.monitor.note(text)
-                verdict = drive(opened, assembly.hooks, stop)
-        finally:
-            view.close()
-    if verdict.bug:
-        raise verdict.bug
-    return verdict.exit_code
-
-
-@contextlib.contextmanager
-def _signals_press(stop: StopSwitch) -> Iterator[None]:
-    """Let Ctrl-C, a lost terminal and `kill` press the switch while the block runs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, lambda *_: stop.press()) for number in signals]
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+    request = Request(project, host, timeout, backup_every, profile, tuple(set_))
+    return plan(context, request) if dry_run else train(context, request)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
-from nasexp.assembly import assemble
 from nasexp.cli.context import CommandContext
 from nasexp.cli.definition import Arg, command
-from nasexp.config.layers import Overrides
-from nasexp.config.showing import shown_values
 
 
 @command
@@ -21,6 +17,10 @@ def config(
     as_json: Annotated[bool, Arg("print one JSON document", flag="json")] = False,
 ) -> None:
     """Print every setting in force and where it was set; secrets are hidden."""
+    from nasexp.assembly import assemble  # noqa: PLC0415 - heavy, as what follows
+    from nasexp.config.layers import Overrides  # noqa: PLC0415
+    from nasexp.config.showing import shown_values  # noqa: PLC0415
+
     found = context.workspace.project(project) if project else None
     settings = assemble(context.workspace, found, Overrides(profile, (), tuple(set_))).settings
     values = shown_values(settings)
@@ -33,4 +33,6 @@ def config(
 
 
 def _text(value: object) -> str:
+    import json  # noqa: PLC0415 - as above
+
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

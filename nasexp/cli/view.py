@@ -100,8 +100,6 @@ def summary_lines(run: Run, record: Record) -> list[str]:
     facts += [f"trained {clock(seconds)}"] if seconds is not None else []
     facts += [f"{name} {value}" for name, value in record.columns.items()]
     lines = ["", f"{record.address}: {', '.join(facts)}"]
-    if record.error:
-        lines.append(f"  error    {record.error}")
     lines.append(f"  folder   {run.workspace.shown(run.paths.folder)}")
     kept = [path for path in (run.paths.log, run.paths.archive) if path.exists()]
     for path in kept:

@@ -66,8 +66,7 @@ class Layers:
     def host_entry(self, name: str) -> Value | None:
         """Return what `hosts:` says of a host; None when it is not there."""
         hosts = self.workspace.data.get("hosts", EMPTY)
-        entry = hosts.data.get(name) if isinstance(hosts.data, dict) else None
-        return EMPTY if entry is not None and entry.data is None else entry
+        return hosts.data.get(name) if isinstance(hosts.data, dict) else None
 
 
 def read_layers(workspace: Workspace, project: Project | None, overrides: Overrides) -> Layers:

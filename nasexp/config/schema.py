@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Spec = Any
 """What a value must be: a type, or a mapping from allowed keys to their specs."""
 
+ANY_KEY = "*"
+"""A key of such a mapping that stands for all others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -86,8 +89,8 @@ def raise_problems(problems: list[Problem], hint: str = "") -> None:
 def _check_fields(value: Value, fields: Mapping[str, Spec], path: str) -> list[Problem]:
     problems = []
     for key, item in value.data.items():
-        if key in fields:
-            problems += check(item, fields[key], _at(path, key))
+        if key in fields or ANY_KEY in fields:
+            problems += check(item, fields.get(key, fields.get(ANY_KEY)), _at(path, key))
             continue
         allowed = nearest(key, fields) or f"; allowed: {', '.join(sorted(fields))}"
         place = item.key_origin or item.origin

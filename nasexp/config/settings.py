@@ -11,6 +11,7 @@ import msgspec
 
 from nasexp.config.layers import combine
 from nasexp.config.schema import (
+    ANY_KEY,
     Problem,
     Schema,
     Spec,
@@ -25,7 +26,7 @@ from nasexp.config.values import DEFAULT, EMPTY, Value, located, merge, nested
 from nasexp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from nasexp.config.layers import Layers
 
@@ -160,16 +161,11 @@ class _Spec:
         self.workspace = {
             **run_keys,
             **(fields_of(WorkspaceSettings) or {}),
-            "hosts": dict[str, dict[str, object]],  # each entry is checked by itself, see below
+            "hosts": {ANY_KEY: entry},
         }
-        self.host_entry: Mapping[str, Spec] = entry
 
     def problems(self, layers: Layers) -> list[Problem]:
         found = check(layers.workspace, self.workspace)
-        hosts = layers.workspace.data.get("hosts", EMPTY)
-        for name, entry in hosts.data.items() if isinstance(hosts.data, dict) else ():
-            if isinstance(entry.data, dict):
-                found += check(entry, self.host_entry, f"hosts.{name}")
         for profile in layers.written:
             found += check(profile, self.run_keys, "profiles")
         for layer in layers.strong():

@@ -24,6 +24,7 @@ NODE_LIMIT = 50_000
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False}
 _BOOLEANS |= {"FALSE": False}
 _NULLS = {"", "~", "null", "Null", "NULL"}
+_TAGS = {"str", "int", "float", "bool", "null", "timestamp", "value"}
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _SPECIAL_FLOATS = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
@@ -123,7 +124,7 @@ class _Reader:
         return found
 
     def scalar(self, node: yaml.Node, origin: Origin) -> Any:
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             raise ConfigError(f"{origin.exact}: found the tag {node.tag}, tags are not allowed")
         return node.value if getattr(node, "style", None) else plain_scalar(node.value)
 

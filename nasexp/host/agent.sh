@@ -162,6 +162,7 @@ members() {
   done
 }
 
+# Set $found to the members and send them a signal.
 signal_members() {
   found=$(members)
   # shellcheck disable=SC2086 # pids are words
@@ -178,14 +179,13 @@ sweep() {
     found=$(members)
     beat
   done
-  empty=0
   tries=0
-  while [ $empty -lt 2 ] && [ $tries -lt 50 ]; do
+  while [ $tries -lt 50 ]; do
+    # A fork between scan and kill is caught by the next scan: only two empty ones are the end.
+    was=$found
     signal_members KILL
-    if [ -z "$found" ]; then empty=$((empty + 1)); else
-      empty=0
-      nap $short
-    fi
+    [ -n "$was$found" ] || break
+    nap $short
     tries=$((tries + 1))
   done
 }
@@ -201,8 +201,8 @@ finish() {
   uptime_now
   [ -e "$segment/ended" ] && read -r code uptime <"$segment/ended"
   [ -n "$why" ] || { if [ "$code" -gt 128 ]; then why="signal"; else why="exit"; fi; }
-  survivors=$(members | tr '\n' ',')
-  printf '%s %s %s %s\n' "$why" "$code" "$uptime" "${survivors:-none}" | make_once "$segment/exit"
+  survivors=$(printf '%s' "${found:-none}" | tr '\n' ',')
+  printf '%s %s %s %s\n' "$why" "$code" "$uptime" "$survivors" | make_once "$segment/exit"
 }
 
 runner() {

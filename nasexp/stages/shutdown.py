@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from nasexp.values import Run
 
 _CLEAN = 'cd "$1" && rm -rf "runs/$2" && rm -f "by-name/$3"'
-_NEVER_RAN = 'test ! -e "$1/runs/$2/segments/1/start"'
+
+# Whoever makes `start` decides: when we do, the training never ran and never will.
+_CLOSE_GATE = """
+cd "$1/runs/$2" 2>/dev/null || exit 0
+mkdir -p segments/1 && (set -C && echo '- -' >segments/1/start) 2>/dev/null
+"""
 
 
 class ShutdownSettings(Schema, frozen=True):
@@ -47,7 +52,7 @@ def nasexp_shutdown(run: Run, connection: Connection | None) -> PowerDecision:
 def _clean_up(run: Run, connection: Connection) -> None:
     home = prepare_host(connection, run.settings.host.settings.workdir)
     collected = run.journal.last("collect.done") is not None
-    if not collected and connection.run(_NEVER_RAN, home, run.id).status:
+    if not collected and connection.run(_CLOSE_GATE, home, run.id).status:
         folder = f"{home}/runs/{run.id}"
         run.monitor.warn(f"kept on host '{connection.name}', as not all came home: {folder}")
         return

@@ -1,0 +1,105 @@
+"""Drives a run in the foreground, or tells what it would do; the inside of the command `run`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from nasexp.assembly import Assembly, assemble
+from nasexp.cli.calling import tell
+from nasexp.cli.plan import print_plan
+from nasexp.cli.projects import chosen_project
+from nasexp.cli.view import make_view
+from nasexp.config.layers import Overrides
+from nasexp.errors import ExitCode
+from nasexp.pipeline import drive
+from nasexp.preflight import check_project
+from nasexp.runs.opening import opened_run
+from nasexp.stopping import StopSwitch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nasexp.cli.context import CommandContext
+    from nasexp.cli.view import PlainView
+    from nasexp.config.workspace import Project
+
+
+class Request(NamedTuple):
+    """What a person asked `run` for, as written; empty where a flag was not given."""
+
+    project: str
+    host: str
+    timeout: str
+    backup_every: str
+    profile: str
+    assignments: tuple[str, ...]
+
+    def overrides(self) -> Overrides:
+        """Return the settings among the flags, as the strongest layer."""
+        flags = [
+            ("host", self.host, "--host"),
+            ("timeout", self.timeout, "--timeout"),
+            ("backup.every", self.backup_every, "--backup-every"),
+        ]
+        return Overrides(self.profile, tuple(f for f in flags if f[1]), self.assignments)
+
+
+class Ready(NamedTuple):
+    """A checked request: nothing is known that would keep it from running."""
+
+    project: Project
+    assembly: Assembly
+    view: PlainView
+    notes: list[str]
+
+
+def dry_run(context: CommandContext, request: Request) -> ExitCode:
+    """Print all that a run would do; change nothing."""
+    ready = _check(context, request)
+    print_plan(context, ready.project, ready.assembly, ready.notes)
+    return ExitCode.OK
+
+
+def train(context: CommandContext, request: Request) -> ExitCode:
+    """Take a new run through the pipeline; return what its result means."""
+    ready = _check(context, request)
+    settings, stop = ready.assembly.settings, StopSwitch()
+    with opened_run(context.workspace, ready.project, settings, ready.view) as run:
+        try:
+            with _signals_press(stop):
+                for text in ready.notes:
+                    run.monitor.note(text)
+                verdict = drive(run, ready.assembly.hooks, stop)
+        finally:
+            ready.view.close()
+    if verdict.bug:
+        raise verdict.bug
+    if verdict.errors:
+        tell(verdict.errors[0])
+    return verdict.exit_code
+
+
+def _check(context: CommandContext, request: Request) -> Ready:
+    project = chosen_project(context, request.project)
+    view = make_view(context)
+    assembly = assemble(context.workspace, project, request.overrides(), extra=[view])
+    notes = check_project(context.workspace, project, assembly.settings, assembly.hooks)
+    return Ready(project, assembly, view, notes)
+
+
+@contextlib.contextmanager
+def _signals_press(stop: StopSwitch) -> Iterator[None]:
+    """Let Ctrl-C, a lost terminal and `kill` press the switch while the block runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda *_: stop.press()) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
