@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nasexp.errors import ConnectionLost, NasexpError
+from nasexp.errors import ConnectionLost, NasexpError, StageError
 from nasexp.runs.console import ConsoleLog
 from nasexp.runs.record import write_record
 from nasexp.stages.backup import BackupSettings
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.01, 0.5
 REDIAL_SECONDS = (1.0, 60.0)
+MOST_REFUSALS = 10
+"""So often a full disk here is asked again for room once the training has ended."""
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Follower:
     _backup_due: float = field(default=math.inf)
     _started: bool = False
     _stopping: bool = False
+    _refusals: int = 0
+    log_complete: bool = False
 
     def follow(self) -> Ending:
         """Return the job's end, all of its console being in log.log."""
@@ -65,9 +69,9 @@ class Follower:
         while True:
             seen = self._look(log.offset)
             if seen:
-                self._take(seen, log)
-                if seen.ending and not seen.console:
-                    return self._ended(seen.ending)
+                taken = self._take(seen, log)
+                if seen.ending and (not seen.console or self._gave_up(taken=taken)):
+                    return self._ended(seen.ending, log_complete=not seen.console)
                 self._stop_when_asked()
                 self._back_up_when_due()
             self._rest(seen)
@@ -95,12 +99,29 @@ class Follower:
             self._redial = 0.0
         return seen
 
-    def _take(self, seen: Observation, log: ConsoleLog) -> None:
+    def _take(self, seen: Observation, log: ConsoleLog) -> bool:
+        """Take in what was seen; False where the disk here has no room for the console.
+
+        The training is none of its business: the same bytes are asked for again.
+        """
         if seen.age_seconds is not None and not self._started:
             self._begin(seen.age_seconds)
-        if seen.console:
+        if not seen.console:
+            return True
+        before = log.offset
+        try:
             log.append(seen.console)
-            self.run.monitor.console(seen.console)
+        except StageError as error:
+            if not self._refusals:
+                self.run.monitor.warn(f"{error.message}; the training goes on")
+            self._refusals += 1
+        else:
+            self._refusals = 0
+        self.run.monitor.console(seen.console[: log.offset - before])
+        return not self._refusals
+
+    def _gave_up(self, *, taken: bool) -> bool:
+        return not taken and self._refusals >= MOST_REFUSALS
 
     def _begin(self, age_seconds: float) -> None:
         """Note the start once: the time here less the job's age by the host's uptime."""
@@ -114,12 +135,14 @@ class Follower:
         write_record(self.run.paths, record_of(self.run))
         self.hooks.training_started(self.run, self.job)
 
-    def _ended(self, ending: Ending) -> Ending:
+    def _ended(self, ending: Ending, *, log_complete: bool) -> Ending:
+        self.log_complete = log_complete
         self.run.journal.write(
             "training.ended",
             why=ending.why.value,
             exit_code=ending.exit_code,
             seconds=ending.seconds,
+            log_complete=log_complete,
         )
         self.hooks.training_ended(self.run, self.job, ending)
         if ending.why is Why.LOST:
@@ -141,7 +164,7 @@ class Follower:
     def _rest(self, seen: Observation | None) -> None:
         if seen is None:
             time.sleep(self._redial)
-        elif seen.console:
+        elif seen.console and not self._refusals:
             self._pause = SHORTEST_SECONDS
         else:
             until_backup = max(0.0, self._backup_due - time.monotonic())

@@ -13,7 +13,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from nasexp.errors import TrainingFailed
+from nasexp.errors import NasexpError, StageError, TrainingFailed
 from nasexp.following import Follower
 from nasexp.runs.record import write_record
 from nasexp.values import Ending, Outcome, Stage
@@ -50,9 +50,10 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
             run.journal.write("environment.ready", name=environment.name)
             with stop.armed():
                 job = hooks.train(run, connection, workdir, environment)
-                verdict.ending = Follower(run, hooks, connection, job, step, stop).follow()
-            _refuse_failure(run, verdict.ending)
-    if connection and job:
+                follower = Follower(run, hooks, connection, job, step, stop)
+                verdict.ending = follower.follow()
+            _refuse_failure(run, verdict.ending, log_complete=follower.log_complete)
+    if connection and job and verdict.ending:
         with verdict.of_warnings(), step(Stage.BACKUP):
             hooks.backup(run, connection, job)
         with verdict.of_errors(), step(Stage.COLLECT):
@@ -60,7 +61,8 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
     with verdict.of_power(), step(Stage.SHUTDOWN):
         verdict.power = hooks.shutdown(run, connection)
     if connection:
-        connection.close()
+        with verdict.of_errors():
+            connection.close()
     hooks.run_finished(run, verdict.settle())
     return verdict
 
@@ -69,7 +71,7 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
 def _step(run: Run, hooks: Hooks, stage: Stage) -> Iterator[None]:
     """Journal and tell a stage: the intent before, the outcome behind it."""
     began = time.monotonic()
-    run.journal.write("stage.started", stage=stage.value)
+    _journal(run, stage, "stage.started")
     hooks.stage_started(run, stage)
     error = ""
     try:
@@ -80,13 +82,25 @@ def _step(run: Run, hooks: Hooks, stage: Stage) -> Iterator[None]:
     finally:
         outcome = Outcome(time.monotonic() - began, error)
         hooks.stage_finished(run, stage, outcome)
-        seconds = round(outcome.seconds, 3)
-        run.journal.write("stage.finished", stage=stage.value, seconds=seconds, error=error)
+        _journal(run, stage, "stage.finished", seconds=round(outcome.seconds, 3), error=error)
 
 
-def _refuse_failure(run: Run, ending: Ending) -> None:
+def _journal(run: Run, stage: Stage, event: str, **facts: object) -> None:
+    """Write a stage's event. A full disk stops the stages that need it, but never the last one."""
+    with contextlib.suppress(*[NasexpError] if stage is Stage.SHUTDOWN else []):
+        run.journal.write(event, stage=stage.value, **facts)
+
+
+def _refuse_failure(run: Run, ending: Ending, *, log_complete: bool) -> None:
+    log = run.workspace.shown(run.paths.log)
     if not ending.ok:
-        raise TrainingFailed(f"the training {_told(ending)}", log=str(run.paths.log))
+        raise TrainingFailed(f"the training {_told(ending)}", log=log)
+    if not log_complete:
+        raise StageError(
+            "log.log is not complete: its disk has no room",
+            hint="the whole console lies with the run on the host",
+            log=log,
+        )
 
 
 def _told(ending: Ending) -> str:

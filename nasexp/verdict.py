@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nasexp.errors import ExitCode, Interrupted, NasexpError
+from nasexp.errors import ExitCode, Interrupted, NasexpError, StageError
 from nasexp.runs.record import FAILED, OK, RUNNING, STOPPED, Record, write_record
 from nasexp.values import Why
 
@@ -39,6 +39,8 @@ class Verdict:
             if self.errors:
                 self.run.monitor.warn(error.message)
             self.errors.append(error)
+        except OSError as error:
+            self.errors.append(StageError(f"{error.filename or 'the system'}: {error.strerror}"))
         except Exception as bug:  # noqa: BLE001 - shutdown comes first, then the traceback
             self.errors.append(NasexpError(f"a fault in nasexp: {one_line(bug)}"))
             self.bug = self.bug or bug
@@ -90,14 +92,12 @@ class Verdict:
     def settle(self) -> Record:
         """Journal the end, write run.info and return the record; the run has its one end now."""
         record = self.record()
-        self.run.journal.write(
-            "run.finished",
-            status=record.status,
-            error=record.error,
-            columns=record.columns,
-            power=self.power.reason if self.power else "",
-        )
-        write_record(self.run.paths, record)
+        power = self.power.reason if self.power else ""
+        facts = {"status": record.status, "error": record.error, "columns": record.columns}
+        with self.of_errors():
+            self.run.journal.write("run.finished", **facts, power=power)
+        with self.of_errors():
+            write_record(self.run.paths, record)
         return record
 
     def record(self) -> Record:

@@ -86,6 +86,6 @@ def _size_bytes(folder: Path) -> int:
     seen: dict[tuple[int, int], int] = {}
     for root, _, names in os.walk(folder):
         for name in names:
-            status = os.lstat(os.path.join(root, name))  # noqa: PTH116, PTH118 - any name
+            status = os.lstat(os.path.join(root, name))  # noqa: PTH118 - any name
             seen[status.st_dev, status.st_ino] = status.st_blocks * 512
     return sum(seen.values())

@@ -64,8 +64,12 @@ def open_chunks(path: Path, chunk_bytes: int) -> Iterator[Iterator[bytes]]:
 
 
 def _chunks(file: IO[bytes], path: Path, chunk_bytes: int) -> Iterator[bytes]:
-    while chunk := _read(file, path, chunk_bytes):
+    chunk = _read(file, path, chunk_bytes)
+    if not chunk:
+        raise _damaged(path, "it is empty")
+    while chunk:
         yield chunk
+        chunk = _read(file, path, chunk_bytes)
 
 
 def _read(file: IO[bytes], path: Path, chunk_bytes: int) -> bytes:

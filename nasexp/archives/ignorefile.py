@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,7 @@ def _line(number: int, text: str) -> Line | None:
         return None
     try:
         pattern = GitIgnoreSpec.from_lines([plain]).patterns[0]
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         message = f"{IGNORE_FILE} line {number}: {shown(text)!r} is no pattern"
         raise ConfigError(message, hint="the lines are those of a .gitignore") from error
     return None if pattern.include is None else Line(number, text.strip(), folders_only, pattern)

@@ -27,6 +27,9 @@ def call(command: Command, context: CommandContext, values: dict[str, Any]) -> i
         # `nasexp logs | head`: the reader has enough. Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.OK)
+    except OSError as error:
+        tell(NasexpError(f"{error.filename or 'the system'}: {error.strerror}"))
+        return int(ExitCode.STAGE)
 
 
 def tell(error: NasexpError) -> None:

@@ -56,7 +56,7 @@ class Ready(NamedTuple):
     notes: list[str]
 
 
-def dry_run(context: CommandContext, request: Request) -> ExitCode:
+def plan(context: CommandContext, request: Request) -> ExitCode:
     """Print all that a run would do; change nothing."""
     ready = _check(context, request)
     print_plan(context, ready.project, ready.assembly, ready.notes)

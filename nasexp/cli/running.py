@@ -26,8 +26,7 @@ def run(
     connect, archive, transfer, train, backup, collect, shutdown. Ctrl-C stops the training; what
     it has written still comes home.
     """
-    from nasexp.cli.driving import Request, train  # noqa: PLC0415 - heavy
-    from nasexp.cli.driving import dry_run as plan
+    from nasexp.cli import driving  # noqa: PLC0415 - `--list` should not pay for the pipeline
 
-    request = Request(project, host, timeout, backup_every, profile, tuple(set_))
-    return plan(context, request) if dry_run else train(context, request)
+    request = driving.Request(project, host, timeout, backup_every, profile, tuple(set_))
+    return driving.plan(context, request) if dry_run else driving.train(context, request)

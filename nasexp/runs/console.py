@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from nasexp.errors import StageError
+from nasexp.runs.files import from_system
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ class ConsoleLog:
     """The log of one run, open for appending."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self.offset = os.fstat(self._file).st_size
         self._synced = time.monotonic()
@@ -40,7 +41,7 @@ class ConsoleLog:
             if time.monotonic() - self._synced >= SYNC_SECONDS:
                 self._sync()
         except OSError as error:
-            raise StageError(f"log.log cannot be written: {error.strerror}") from error
+            raise from_system(error, self._path) from error
 
     def close(self) -> None:
         """Bring all to the disk and close."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from typing import TYPE_CHECKING
+
+from nasexp.errors import StageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +39,20 @@ def whole_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a small file as `whole_file` does."""
-    with whole_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+    """Write a small file as `whole_file` does. Raises StageError where the disk refuses it."""
+    try:
+        with whole_file(path) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise from_system(error, path) from error
+
+
+def from_system(error: OSError, path: Path) -> StageError:
+    """Return what the system refused as an error for people."""
+    hint = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = f"make room on the disk of {path.parent}"
+    return StageError(f"{path} cannot be written: {error.strerror}", hint=hint)
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nasexp.errors import StageError
+from nasexp.runs.files import from_system
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +38,12 @@ class Journal:
     """The journal of one run, open for appending; one driver writes it."""
 
     def __init__(self, path: Path) -> None:
-        """Open a journal, making it when missing; a torn last line is cut off first."""
+        """Open or make a journal; a torn last line is cut off. Raises StageError."""
         self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise from_system(error, path) from error
         try:
             lines, whole_bytes = _read_lines(path)
             if whole_bytes < os.fstat(self._file).st_size:
@@ -64,10 +68,7 @@ class Journal:
             os.fsync(self._file)
         except OSError as error:
             self._cut_torn_tail()
-            raise StageError(
-                f"the journal {self.path} cannot be written: {error.strerror}",
-                hint="make room or repair the disk, then look at the run again",
-            ) from error
+            raise from_system(error, self.path) from error
         self._previous = _digest(line)
         return Event(event, time, facts)
 

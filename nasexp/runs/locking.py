@@ -8,6 +8,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from nasexp.errors import StageError
+from nasexp.runs.files import from_system
 
 if TYPE_CHECKING:
     from nasexp.runs.paths import RunPaths
@@ -19,7 +20,10 @@ def lock_driver(paths: RunPaths) -> int:
     Raises:
         StageError: another driver has it.
     """
-    descriptor = os.open(paths.driver, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(paths.driver, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise from_system(error, paths.driver) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

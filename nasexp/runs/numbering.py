@@ -50,7 +50,7 @@ def make_run_folder(project: Project) -> tuple[int, Path]:
     except OSError as error:
         raise StageError(
             f"cannot make a run's folder in {project.results}: {error.strerror}",
-            hint="check the free space and the permissions of that folder",
+            hint="check the free room and the permissions of that folder",
         ) from error
     return number, folder
 

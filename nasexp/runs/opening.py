@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nasexp.config.showing import config_yaml
+from nasexp.errors import NasexpError
 from nasexp.runs.files import write_whole
 from nasexp.runs.journal import Journal, read_events
 from nasexp.runs.locking import lock_driver
@@ -57,13 +59,13 @@ class RunMonitor:
 
     def note(self, text: str) -> None:
         """See `Monitor.note`."""
-        self.journal.write("note", text=text)
+        self._keep("note", text)
         self.view.note(text)
 
     def warn(self, text: str) -> None:
         """See `Monitor.warn`."""
         self.warnings.append(text)
-        self.journal.write("warning", text=text)
+        self._keep("warning", text)
         self.view.warn(text)
 
     def progress(self, done_bytes: int, total_bytes: int) -> None:
@@ -73,6 +75,11 @@ class RunMonitor:
     def console(self, data: bytes) -> None:
         """See `Monitor.console`."""
         self.view.console(data)
+
+    def _keep(self, event: str, text: str) -> None:
+        # Words about trouble must reach the person even when a full disk is the trouble.
+        with contextlib.suppress(NasexpError):
+            self.journal.write(event, text=text)
 
 
 @contextlib.contextmanager
@@ -86,22 +93,32 @@ def opened_run(
     """
     number, folder = make_run_folder(project)
     paths = RunPaths(folder)
-    lock = lock_driver(paths)
-    journal = RunJournal(paths)
     try:
-        run_id = new_run_id()
-        journal.write(
-            "run.created",
-            id=run_id,
-            run=f"{project.name}/run_{number}",
-            command=[os.path.basename(sys.argv[0]), *sys.argv[1:]],  # noqa: PTH119 - a name
-            machine=platform.node(),
-            host=settings.host.name,
-        )
-        write_whole(paths.config, config_yaml(settings))
+        lock = lock_driver(paths)
+        journal = RunJournal(paths)
+        run_id = _describe(paths, journal, f"{project.name}/run_{number}", settings)
+    except NasexpError:
+        shutil.rmtree(folder, ignore_errors=True)  # no run came of it
+        raise
+    try:
         monitor = RunMonitor(view, journal)
         yield Run(run_id, number, workspace, project, paths, settings, journal, monitor)
     finally:
         journal.close()
         os.close(lock)
         paths.driver.unlink(missing_ok=True)
+
+
+def _describe(paths: RunPaths, journal: RunJournal, address: str, settings: Settings) -> str:
+    """Write down what the run is; return its new identity."""
+    run_id = new_run_id()
+    journal.write(
+        "run.created",
+        id=run_id,
+        run=address,
+        command=[os.path.basename(sys.argv[0]), *sys.argv[1:]],  # noqa: PTH119 - a name
+        machine=platform.node(),
+        host=settings.host.name,
+    )
+    write_whole(paths.config, config_yaml(settings))
+    return run_id

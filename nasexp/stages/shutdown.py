@@ -51,8 +51,9 @@ def nasexp_shutdown(run: Run, connection: Connection | None) -> PowerDecision:
 
 def _clean_up(run: Run, connection: Connection) -> None:
     home = prepare_host(connection, run.settings.host.settings.workdir)
-    collected = run.journal.last("collect.done") is not None
-    if not collected and connection.run(_CLOSE_GATE, home, run.id).status:
+    ended = run.journal.last("training.ended") or {}
+    all_home = ended.get("log_complete") and run.journal.last("collect.done")
+    if not all_home and connection.run(_CLOSE_GATE, home, run.id).status:
         folder = f"{home}/runs/{run.id}"
         run.monitor.warn(f"kept on host '{connection.name}', as not all came home: {folder}")
         return

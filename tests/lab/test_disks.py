@@ -1,0 +1,103 @@
+"""Disks of the NAS that are full, read-only or out of inodes: named, nothing lost, no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+MAKE_8_MB = "mkdir output; head -c 8000000 /dev/urandom >output/model; echo small >output/small"
+
+
+def results_of(workspace, name="p"):
+    folder = workspace.root / "projects" / name / "results"
+    folder.mkdir()
+    return folder
+
+
+def test_a_full_disk_keeps_the_results_on_the_host_and_says_so(workspace, mounted):
+    workspace.add_project("p", MAKE_8_MB)
+    mounted(results_of(workspace), "size=2m")
+
+    called = workspace.nasexp("run").assert_code(1, "No space left", "kept on host 'local'")
+
+    [folder] = workspace.host_runs()
+    assert (folder / "work/output/model").stat().st_size == 8_000_000
+    assert workspace.record("p").status == "failed"
+    assert workspace.events("p")[-1].name == "run.finished"
+    assert workspace.record("p").exit_code == 0
+    assert not (workspace.run_paths("p").output / "model").exists()
+    assert "Traceback" not in called.errors
+
+
+def test_a_disk_that_fills_in_mid_training_does_not_stop_the_training(workspace, mounted):
+    run = (
+        "mkdir output; head -c 3000000 /dev/zero | tr '\\0' 'x' | fold -w 80; echo end >output/end"
+    )
+    workspace.add_project("p", run)
+    mounted(results_of(workspace), "size=1m")
+
+    called = workspace.nasexp("run").assert_code(1)
+
+    [folder] = workspace.host_runs()
+    assert "Traceback" not in called.errors
+    assert (folder / "segments/1/log").stat().st_size > 3_000_000
+    log = workspace.run_paths("p").log.read_bytes()
+    assert (folder / "segments/1/log").read_bytes().startswith(log)
+
+
+@pytest.mark.parametrize("options", ["nr_inodes=2", "nr_inodes=5"])
+def test_a_disk_without_inodes_is_a_clear_error(workspace, mounted, options):
+    workspace.add_project("p", "echo never")
+    mounted(results_of(workspace), "size=2m", options)
+
+    called = workspace.nasexp("run").assert_code(1, "No space left on device")
+
+    assert "Traceback" not in called.errors
+    assert workspace.host_runs() == []
+
+
+def test_read_only_results_stop_the_run_before_it_starts(workspace, mounted, remounted):
+    workspace.add_project("p", "echo never")
+    folder = results_of(workspace)
+    mounted(folder, "size=2m")
+    remounted(folder, "ro")
+
+    workspace.nasexp("run").assert_code(1, "cannot make a run's folder", "Read-only file system")
+
+    assert workspace.host_runs() == []
+
+
+def test_the_hosts_full_disk_is_told_apart_from_the_trainings_failure(workspace, mounted):
+    workspace.add_project("p", "echo never", files={"data": b"x" * 3_000_000})
+    (workspace.home / ".nasexp").mkdir()
+    mounted(workspace.home / ".nasexp", "size=2m")
+
+    called = workspace.nasexp("run").assert_code(1, "host 'local'", "No space left")
+
+    assert "Traceback" not in called.errors
+    assert workspace.record("p").started is None
+
+
+def test_a_plain_user_needs_no_root(workspace, tmp_path):
+    import os
+    import shutil
+
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("needs root and setpriv to become a plain user")
+    workspace.add_project("p", "mkdir output; id -u")
+    open_up = ["chmod", "-R", "a+rwX", str(workspace.root.parent)]
+    subprocess.run(open_up, check=True)
+    parents = [folder for folder in workspace.root.parents if str(folder) not in ("/", "/tmp")]
+    for folder in parents:
+        folder.chmod(folder.stat().st_mode | 0o055)
+    python = [sys.executable, "-m", "nasexp", "--workspace", str(workspace.root), "run"]
+    plain = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *python]
+    done = subprocess.run(plain, capture_output=True, text=True)
+    if "Permission denied" in done.stderr and "python" in done.stderr:
+        plain[plain.index(sys.executable)] = "/usr/bin/python3"
+        pytest.skip(f"a plain user cannot start {sys.executable}")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert workspace.run_paths("p").log.read_text() == "65534\n"
