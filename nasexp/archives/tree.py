@@ -70,13 +70,18 @@ class Tree:
     def _count(self, size_bytes: int) -> None:
         self.members += 1
         self.size_bytes += size_bytes
-        if self.members > self._max_members:
-            raise _Refused(f"more than {self._max_members} members")
+        self._limit(self.members)
         if self.size_bytes > self._max_size_bytes:
             raise _Refused(f"more than {self._max_size_bytes} bytes in all")
 
+    def _limit(self, members: int) -> None:
+        if members > self._max_members:
+            raise _Refused(f"more than {self._max_members} members")
+
     def _make(self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
         self._make_parents(path)
+        # Folders that a name takes for granted count as well.
+        self._limit(len(self._kinds) - (path in self._kinds))
         if member.isdir():
             self._make_folder(path)
         elif member.issym():

@@ -219,14 +219,15 @@ def _ask(shell: Stream, program: str, words: Iterable[str | bytes], deadline: fl
     """Send one framed program and read its three parts: output, status, errors.
 
     stderr is caught in a variable while stdout passes by on descriptor 3, so that both arrive
-    apart through one stream, without a temporary file.
+    apart through one stream, without a temporary file. The redirections stand inside the
+    subshell: dash and busybox forget those behind one in a command substitution.
     """
     begin, middle, end = (new_marker() for _ in range(3))
     text = (
         f"printf '%s\\n' {begin}\n"
-        "{ nasexp_errors=$( { (\n"
+        "{ nasexp_errors=$( { (\nexec </dev/null 3>&-\n"
         + program
-        + "\n) </dev/null 3>&- ; } 2>&1 >&3 3>&- ) ; nasexp_status=$? ; } 3>&1\n"
+        + "\n) ; } 2>&1 >&3 3>&- ) ; nasexp_status=$? ; } 3>&1\n"
         + f'printf \'\\n%s %d\\n%s\\n%s\\n\' {middle} "$nasexp_status" "$nasexp_errors" {end}\n'
     )
     shell.write(set_words(words) + text.encode(errors="surrogateescape"), deadline)
