@@ -146,8 +146,7 @@ def _borrowed(lines: Iterable[Line]) -> list[str]:
     for line in lines:
         counts[line.project] = counts.get(line.project, 0) + line.borrowed
     return [
-        f"{project}: what {_runs(count)} of the old scripts do not tell, client and rate, is "
-        "taken from its settings of today"
+        f"{project}: its present settings give client and rate of {_count(count, 'old result')}"
         for project, count in counts.items()
         if count
     ]
@@ -157,11 +156,12 @@ def _unpriced(lines: Iterable[Line]) -> list[str]:
     names = [line.run for line in lines if line.rate is None]
     more = f" and {len(names) - NAMED_RUNS} more" if len(names) > NAMED_RUNS else ""
     told = ", ".join(names[:NAMED_RUNS]) + more
-    return [f"{_runs(len(names))} without a rate, counted but not priced: {told}"] if names else []
+    count = _count(len(names), "run")
+    return [f"{count} without a rate, counted but not priced: {told}"] if names else []
 
 
-def _runs(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _nothing(books: Books, selection: Selection) -> str:

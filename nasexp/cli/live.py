@@ -90,8 +90,9 @@ class LiveView(PlainView):
         self._detail[stage] = clock(outcome.seconds) if outcome.ok else outcome.error
         if stage is Stage.BACKUP:
             self._passes += 1
-            self._next_backup = time.monotonic() + self._backup_every
             self._detail[stage] += f", pass {self._passes}"
+            if self._next_backup < math.inf:
+                self._next_backup = time.monotonic() + self._backup_every
 
     @hookimpl
     def nasexp_training_ended(self, ending: Ending) -> None:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 SECTION = "environment.venv"
 INSTALL_SECONDS = 3600.0
 _TAIL_LINES = 15
+_MISSING = 44
 
 # What the environment is made from: the Python on the host and the requirements file.
 _IDENTIFY = """
 cd "$1" || exit 9
 command -v python3 >/dev/null 2>&1 || { echo 'python3 is not on its PATH' >&2; exit 3; }
-[ -f "$2" ] || { echo "bin/$2 is missing" >&2; exit 4; }
+[ -f "$2" ] || exit 44
 python3 -c 'import sys; print(sys.version, sys.base_prefix)' && cat "$2"
 """
 
@@ -63,6 +64,11 @@ def nasexp_environment(run: Run, connection: Connection, workdir: Workdir) -> En
     if not requirements:
         return None
     answer = connection.run(_IDENTIFY, workdir.work, requirements)
+    if answer.status == _MISSING:
+        raise StageError(
+            f"environment.venv: bin/{requirements} is missing",
+            hint="it names the packages that the training needs; the path is relative to bin/",
+        )
     if answer.status:
         raise _failure(connection, requirements, answer)
     digest = hashlib.sha256(answer.output).hexdigest()[:16]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import pytest
 
-from nasexp.testing.fakes import FakeConnection
+from nasexp.testing.fakes import FakeConnection, QuietMonitor
 from nasexp.testing.workspaces import Called, WorkspaceMaker
 
-__all__ = ["Called", "FakeConnection", "WorkspaceMaker", "workspace"]
+__all__ = ["Called", "FakeConnection", "QuietMonitor", "WorkspaceMaker", "workspace"]
 
 
 @pytest.fixture

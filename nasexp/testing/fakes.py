@@ -63,3 +63,27 @@ class FakeConnection:
                     raise answer
                 return answer
         raise AssertionError(f"no answer was declared for the program {program!r}")
+
+
+class QuietMonitor:
+    """A monitor that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.shown = b""
+
+    def note(self, text: str) -> None:
+        """See `Monitor.note`."""
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        """See `Monitor.warn`."""
+        self.warnings.append(text)
+
+    def progress(self, done_bytes: int, total_bytes: int) -> None:
+        """See `Monitor.progress`."""
+
+    def console(self, data: bytes) -> None:
+        """See `Monitor.console`."""
+        self.shown += data
