@@ -1,6 +1,6 @@
 """How long the command line takes to start, and a whole trivial run, against Invoke alone.
 
-    python benchmarks/cli_startup.py [--rounds 20] [--check]
+    python -m benchmarks.cli_startup [--rounds 20] [--check]
 
 The peer is `invoke --list` with a `tasks.py` of one task: what no tool made with Invoke can beat.
 `python -c pass` and, where this account can log in to itself, `ssh localhost true` stand beside.
@@ -15,8 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from _compare import Case, compare, exit_code, parser
-
+from benchmarks._compare import Case, compare, exit_code, parser
 from nasexp.runs.paths import RunPaths
 from nasexp.runs.record import Record, write_record
 

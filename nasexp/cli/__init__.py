@@ -12,6 +12,6 @@ COMMANDS = {
     "config": "nasexp.cli.settings",
     "init": "nasexp.cli.making",
     "new": "nasexp.cli.making",
-    "import-bash": "nasexp.cli.making",
+    "import-bash": "nasexp.cli.importing",
 }
 """Every command of the core and the module that holds it, in the order of the help."""

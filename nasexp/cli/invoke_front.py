@@ -60,7 +60,7 @@ def run_command(command: Command, values: dict[str, Any]) -> None:
         print(parser_of(command).format_help())
         return
     workspace = values.pop("workspace", "")
-    given = {p.name: _value(p, values.get(p.name)) for p in command.parameters}
+    given = {p.name: _value(p, values.get(p.flag)) for p in command.parameters}
     code = call(command, CommandContext(workspace, "invoke", sys.stdout), given)
     if code:
         raise Exit(code=code)
@@ -71,7 +71,6 @@ def _argument(parameter: Parameter) -> Argument:
     default = [] if parameter.kind is list else parameter.default
     return Argument(
         names=names,
-        attr_name=parameter.name,
         kind=parameter.kind,
         default=default,
         help=parameter.help,

@@ -106,6 +106,6 @@ def summary_lines(run: Run, record: Record) -> list[str]:
         size = Size(path.stat().st_size)
         lines.append(f"           {path.name:12} {size}")
     if run.paths.output.is_dir():
-        count = sum(1 for _ in run.paths.output.rglob("*"))
-        lines.append(f"           output/      {count} files")
+        count = sum(1 for path in run.paths.output.rglob("*") if not path.is_dir())
+        lines.append(f"           output/      {count} file{'' if count == 1 else 's'}")
     return lines

@@ -298,9 +298,9 @@ def test_heavy_libraries_are_not_imported_by_what_should_be_fast(workspace):
         code = f"import sys; from nasexp.cli.argparse_front import main\ntry: main(['--workspace', {str(workspace.root)!r}, *{words}])\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.stdout.endswith("[]\n"), (words, done.stdout, done.stderr)
+    heavy.remove("yaml")  # Invoke imports that by itself, for its own settings
     code = f"import sys; sys.argv = ['invoke', '--list']\nfrom invoke.main import program\ntry: program.run(exit=False)\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=workspace.root, capture_output=True, text=True
     )
     assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
-    assert json.dumps(heavy)
