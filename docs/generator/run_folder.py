@@ -1,0 +1,117 @@
+"""run-folder.md: the files of a run, the keys of run.info, the events of its journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docs.generator.markdown import code, first_sentence, page, table
+from nasexp.runs.paths import RunPaths
+
+NOT_MADE = {"environment"}
+"""Names that are kept free and that no run has yet."""
+
+PASSING = {"incoming", "driver"}
+"""What is there only while a run is driven."""
+
+INTRO = """\
+`projects/NAME/results/run_N/` holds all that went into a run and all that came out. N begins at 0
+and is never used twice, not even after you deleted a folder; gaps are harmless.
+
+The journal is the truth about a run; run.info is made from it."""
+
+INFO = {
+    "start_time": "start of the training, as `date` prints it",
+    "start_epoch": "the same in seconds since 1970",
+    "end_time": "its end, as `date` prints it",
+    "end_epoch": "the same in seconds since 1970",
+    "run": "address",
+    "id": "identity, 32 hex digits",
+    "status": "`running`, `ok`, `failed` or `stopped`",
+    "ending": "how the training ended, as `exit code 0` or `ran into its timeout`",
+    "exit_code": "of the training",
+    "seconds": "how long the training took, by the host's uptime: what is billed",
+    "host": "where it was trained",
+    "client": "who pays",
+    "rate": "price of an hour",
+    "warnings": "number of warnings",
+    "error": "the run's error in one line",
+    "column.NAME": "what a plugin gave as the column NAME",
+}
+
+EVENTS = {
+    "run.created": ("id, run, command, machine, host", "the run has its number and identity"),
+    "stage.started": ("stage", "a stage begins; `backup` at each pass"),
+    "stage.finished": (
+        "stage, seconds, error",
+        "a stage is over; error is empty when it went well",
+    ),
+    "power_off.cancelled": (
+        "when, ok",
+        "the host was going to switch off; ok when it no longer is",
+    ),
+    "archive.packed": (
+        "sha256, size_bytes, packed_bytes, left_out",
+        "the code is packed; digest and size of the tar stream, and what stayed out",
+    ),
+    "environment.ready": ("name", "what makes the command runnable is there"),
+    "training.started": ("at", "the host has started the job, at this time"),
+    "backup.made": (
+        "files, size_bytes, new_bytes, unstable",
+        "a pass is done; unstable names what was being written and keeps its last whole copy",
+    ),
+    "link.lost": ("error", "the host does not answer; that says nothing of the job"),
+    "link.back": ("", "the host answers again"),
+    "stop.asked": ("by", "a person wants the training to end"),
+    "training.ended": (
+        "why, exit_code, seconds, log_complete",
+        "the job's one end; why is `exit`, `signal`, `timeout`, `stopped`, `lost` or `reboot`",
+    ),
+    "collect.done": ("files, size_bytes", "all is home and was compared"),
+    "note": ("text", "a person was told this"),
+    "warning": ("text", "a person was warned of this"),
+    "run.finished": ("status, error, columns, power", "the run's one end"),
+}
+
+INFO_INTRO = """\
+## run.info
+
+One `key|value` in a line; a key that has no value has no line. The first four are those of the
+old scripts, in their form. A folder that holds only those four is a run too: `runs`, `show` and
+`report` read it."""
+
+EVENTS_INTRO = """\
+## events.jsonl
+
+One JSON object in a line, only ever appended, on the disk before anything acts on it. Each line
+has `event` and `time`; last come `prev`, the sha256 of the line before, so that an edit shows,
+and `crc`, so that a torn line shows. Between them stand the facts."""
+
+
+def page_text() -> str:
+    """Return the page."""
+    return page(
+        "A run's folder",
+        INTRO,
+        table(["name", "holds"], _files(passing=False)),
+        "While the run is driven there are also:",
+        table(["name", "holds"], _files(passing=True)),
+        "`results/.next` is the number that the next run gets.",
+        "To check a folder without nasexp: `sha256sum -c manifest.sha256` in it.",
+        INFO_INTRO,
+        table(["key", "value"], [[code(key), text] for key, text in INFO.items()]),
+        EVENTS_INTRO,
+        table(["event", "facts", "says"], [[code(n), f, t] for n, (f, t) in EVENTS.items()]),
+    )
+
+
+def _files(*, passing: bool) -> list[list[str]]:
+    rows = []
+    for name, member in vars(RunPaths).items():
+        wanted = isinstance(member, property) and name not in NOT_MADE
+        if wanted and (name in PASSING) == passing:
+            path = getattr(RunPaths(Path("run")), name)
+            rows.append([code(path.name + "/" * (name in FOLDERS)), first_sentence(member.fget)])
+    return rows
+
+
+FOLDERS = {"output", "incoming"}
