@@ -22,16 +22,26 @@ REPOSITORY = Path(__file__).resolve().parent
 SHELL_FOLDERS = ("nasexp", "tests", "benchmarks", "projects")
 MINIMUM_COVERAGE = 90
 
-# program -> the Debian package that has it
+# program -> the Debian packages that have it
 CORE_PROGRAMS = {
     "busybox": "busybox",
+    "fish": "fish",
     "git": "git",
+    "ip": "iproute2",
+    "mkfs.ext4": "e2fsprogs",
+    "nft": "nftables",
     "ps": "procps",
+    "rsync": "rsync",
     "setsid": "util-linux",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
     "strace": "strace",
+    "sudo": "sudo",
+    "tcsh": "tcsh",
     "zsh": "zsh",
 }
-HEAVY_PROGRAMS: dict[str, str] = {}
+HEAVY_PROGRAMS = {"cc": "gcc libc6-dev"}
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")  # where servers are, and a plain user's PATH is not
 REFERENCE = (sys.executable, "-m", "docs.generator")
 
 
@@ -171,13 +181,14 @@ def numbers(version: str) -> list[int]:
 
 def need_programs(packages: dict[str, str]) -> None:
     """Install the Debian packages of missing programs, or name what cannot be had here."""
-    missing = {program for program in packages if not shutil.which(program)}
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
+    missing = {program for program in packages if not shutil.which(program, path=places)}
     if not missing:
         return
     if not root_on_debian():
         print("missing, their tests will be skipped:", *sorted(missing))
         return
-    wanted = sorted({packages[program] for program in missing})
+    wanted = sorted(name for program in missing for name in packages[program].split())
     print("installing the Debian packages", *wanted, flush=True)
     call("apt-get", "update", "-qq")
     finish([call("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-yqq", *wanted)])

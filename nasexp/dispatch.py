@@ -136,11 +136,6 @@ class Hooks:
         """Tell how the run ended."""
         self.tell("nasexp_run_finished", run=run, record=record)
 
-    def own_plugins(self, hook: str) -> list[str]:
-        """Return the names of the plugins beyond the core that implement a hook."""
-        names = [i.plugin_name for i in self._caller(hook).get_hookimpls()]
-        return [name for name in names if not name.startswith(CORE_PREFIX)]
-
     def one(self, hook: str, kind: type[T], **arguments: Any) -> T:
         """Call a provider. Raises PluginError when nobody or somebody wrong answers."""
         caller = self._caller(hook)

@@ -6,7 +6,10 @@ NasexpError                1  something of ours failed; the message says what
 ├── PluginError            3  a plugin could not be loaded or broke its contract
 ├── StageError             1  a stage of the pipeline failed
 │   └── TrainingFailed     6  the training itself failed or timed out
-├── ConnectionLost         1  the host does not answer; says nothing about the job
+├── ConnectionLost         1  there is no link to the host; says nothing about the job
+│   ├── HostUnreachable    1  the host cannot be reached now; it may be booting
+│   ├── HostKeyRefused     1  the host's key is not trusted, or not the one that was
+│   └── LoginRefused       1  the host does not let this account in
 └── Interrupted          130  a person stopped the run
 
 Where several hold for one run: 5 > 130 > 3 > 1 > 6 > 4 (see `ExitCode.worst`).
@@ -103,7 +106,30 @@ class TrainingFailed(StageError):  # noqa: N818 - it is the training that failed
 
 
 class ConnectionLost(NasexpError):  # noqa: N818 - the name says what happened
-    """The host does not answer. Says nothing about whether the job still runs."""
+    """There is no link to the host. Says nothing about whether the job still runs."""
+
+
+class HostUnreachable(ConnectionLost):
+    """The host cannot be reached now; it may be booting, or its name be wrong."""
+
+
+class HostKeyRefused(ConnectionLost):
+    """The host's key is not trusted, or it is not the key that was trusted."""
+
+
+class LoginRefused(ConnectionLost):
+    """The host does not let this account in.
+
+    Args:
+        message: as for every error.
+        hint: likewise.
+        log: likewise.
+        asks: whether a password or a passphrase, which nobody was there to give, could help.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", log: str = "", asks: bool = False) -> None:
+        super().__init__(message, hint=hint, log=log)
+        self.asks = asks
 
 
 class Interrupted(NasexpError):  # noqa: N818 - as above

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nasexp.errors import ConnectionLost, NasexpError, StageError
+from nasexp.errors import ConnectionLost, HostKeyRefused, LoginRefused, NasexpError, StageError
 from nasexp.runs.console import ConsoleLog
 from nasexp.runs.record import write_record
 from nasexp.stages.backup import BackupSettings
@@ -88,7 +88,10 @@ class Follower:
             seen = self.job.look(offset)
         except ConnectionLost as error:
             if not self._redial:
-                self.run.monitor.note(f"{error.message}; the training goes on, still trying")
+                # A refusal is no network trouble: it stays until a person does something.
+                refused = isinstance(error, HostKeyRefused | LoginRefused)
+                tell = self.run.monitor.warn if refused else self.run.monitor.note
+                tell(f"{error.message}; the training goes on, still trying")
                 self.run.journal.write("link.lost", error=error.message)
             shortest, longest = REDIAL_SECONDS
             self._redial = min(max(shortest, self._redial * 2), longest)

@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from nasexp.config.schema import nearest
+from nasexp.connections.settings import check_address
 from nasexp.errors import UsageError
 from nasexp.stages.train import first_word, placeholders
 
@@ -15,14 +16,11 @@ if TYPE_CHECKING:
 
     from nasexp.config.settings import Settings
     from nasexp.config.workspace import Project, Workspace
-    from nasexp.dispatch import Hooks
 
 _SCRIPT_HEAD_BYTES = 64 << 10
 
 
-def check_project(
-    workspace: Workspace, project: Project, settings: Settings, hooks: Hooks
-) -> list[str]:
+def check_project(workspace: Workspace, project: Project, settings: Settings) -> list[str]:
     """Return what a person should know before the start.
 
     Raises:
@@ -34,7 +32,7 @@ def check_project(
             hint="put the training's code there: all of it goes to the host",
         )
     _check_output(settings)
-    _check_host(settings, hooks)
+    check_address(settings.host)
     _check_parameters(settings)
     return _check_script(workspace, project, settings)
 
@@ -45,16 +43,6 @@ def _check_output(settings: Settings) -> None:
     if not output or output.startswith(("/", "~")) or ".." in parts or "\0" in output:
         raise UsageError(
             f"output: found {output!r}, expected a folder below bin/, such as `output`"
-        )
-
-
-def _check_host(settings: Settings, hooks: Hooks) -> None:
-    host = settings.host
-    if host.settings.address and not hooks.own_plugins("nasexp_connect"):
-        raise UsageError(
-            f"host '{host.name}' is reached over SSH at {host.settings.address}, "
-            "which this version cannot do yet",
-            hint="train on this machine with --host local",
         )
 
 

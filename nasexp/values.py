@@ -68,6 +68,10 @@ class Monitor(Protocol):
         """Show what the training printed, as it comes."""
         ...
 
+    def ask(self, prompt: str) -> str | None:
+        """Ask a person for a secret, which is shown nowhere; None where nobody can answer."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

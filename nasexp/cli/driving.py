@@ -86,7 +86,7 @@ def _check(context: CommandContext, request: Request) -> Ready:
     project = chosen_project(context, request.project)
     view = make_view(context)
     assembly = assemble(context.workspace, project, request.overrides(), extra=[view])
-    notes = check_project(context.workspace, project, assembly.settings, assembly.hooks)
+    notes = check_project(context.workspace, project, assembly.settings)
     return Ready(project, assembly, view, notes)
 
 

@@ -64,6 +64,14 @@ class LiveView(PlainView):
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._tail.extend(printable(line) for line in lines)
 
+    def ask(self, prompt: str) -> str | None:
+        """Ask with the panel out of the way."""
+        self._live.stop()
+        try:
+            return super().ask(prompt)
+        finally:
+            self._live.start()
+
     def close(self) -> None:
         """Leave the panel as it stands."""
         self._live.stop()

@@ -41,7 +41,7 @@ def print_plan(
         *[("", f"parameter {name} = {value}") for name, value in core.params.items()],
         ("backup", f"{core.output}/ every {every}"),
         ("collect", f"into {context.workspace.shown(project.results / f'run_{number}')}"),
-        ("shutdown", "this machine stays on"),
+        ("shutdown", f"{settings.host.name} stays on"),
     ]  # fmt: skip
     for name, text in steps:
         context.print(f"  {name:9} {text}")

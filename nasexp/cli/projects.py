@@ -1,4 +1,4 @@
-"""Finds the project that a command means."""
+"""Finds the project, or the host, that a command means."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from nasexp.errors import UsageError
 
 if TYPE_CHECKING:
     from nasexp.cli.context import CommandContext
+    from nasexp.config.settings import Host, Settings
     from nasexp.config.workspace import Project, Workspace
 
 
@@ -39,3 +40,27 @@ def default_project(workspace: Workspace) -> str:
 
     value = read_yaml(workspace.config_file, workspace.config_file.name).data.get("project")
     return value.data if value and isinstance(value.data, str) else ""
+
+
+def host_of(workspace: Workspace, name: str) -> Host:
+    """Return a host of the configuration. Raises ConfigError with the nearest name."""
+    return assemble_host(workspace, None, name).host
+
+
+def assemble_host(workspace: Workspace, project: Project | None, host: str) -> Settings:
+    """Return the settings of a command about a host; an empty name is the configured one."""
+    from nasexp.assembly import assemble  # noqa: PLC0415 - heavy
+    from nasexp.config.layers import Overrides  # noqa: PLC0415
+
+    flags = (("host", host, "--host"),) if host else ()
+    return assemble(workspace, project, Overrides(flags=flags)).settings
+
+
+def host_names(workspace: Workspace) -> list[str]:
+    """Return every host of the configuration, `local` first."""
+    from nasexp.config.layers import Overrides, read_layers  # noqa: PLC0415 - heavy
+    from nasexp.config.settings import LOCAL  # noqa: PLC0415
+
+    written = read_layers(workspace, None, Overrides()).workspace.child("hosts")
+    names = written.data if written and isinstance(written.data, dict) else {}
+    return list(dict.fromkeys([LOCAL, *names]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,10 @@ class PlainView:
         for text in lines:
             self.line(f"|         {printable(text)}")
 
+    def ask(self, prompt: str) -> str | None:
+        """See `Monitor.ask`."""
+        return ask_on_terminal(prompt)
+
     def close(self) -> None:
         """End the view, whatever happened."""
         if self._rest:
@@ -91,6 +96,18 @@ class PlainView:
         self.close()
         for text in summary_lines(run, record):
             self.context.print(text)
+
+
+def ask_on_terminal(prompt: str) -> str | None:
+    """Ask for a secret without showing it; None where no person sits at a terminal."""
+    if not (sys.stdin and sys.stdin.isatty()):
+        return None
+    import getpass  # noqa: PLC0415 - seldom
+
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        return None
 
 
 def summary_lines(run: Run, record: Record) -> list[str]:

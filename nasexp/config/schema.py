@@ -57,7 +57,7 @@ def fields_of(spec: Spec) -> Mapping[str, Spec] | None:
     if isinstance(spec, Mapping):
         return spec
     struct = next((kind for kind in _options(spec) if _is_struct(kind)), None)
-    return typing.get_type_hints(struct) if struct else None
+    return typing.get_type_hints(struct, include_extras=True) if struct else None
 
 
 def check(value: Value, spec: Spec, path: str = "") -> list[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -69,11 +69,34 @@ class WorkspaceSettings(Schema, frozen=True):
     machine's."""
 
 
+class SecretSource(Schema, frozen=True):
+    """Where a secret comes from; it is never written down itself."""
+
+    env: str = ""
+    """The variable that holds it."""
+    command: str = ""
+    """A command that prints it, run by sh on this machine."""
+
+
 class HostSettings(Schema, frozen=True):
     """Keys of an entry under `hosts:`; beside them it may set any key of `HOST_OVERLAY`."""
 
     address: str = ""
-    """`user@server`, an alias of ~/.ssh/config or an address; empty: this machine."""
+    """`user@server`, an alias of ~/.ssh/config or an IP address; empty: this machine."""
+    user: str = ""
+    """Who logs in, where the address names nobody; else as ssh would."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """The port of its ssh server; 0: as ssh would, mostly 22."""
+    identity: str = ""
+    """The private key file to log in with; empty: as ssh would."""
+    via: Literal["auto", "openssh", "paramiko"] = "auto"
+    """What carries the connection: the system's ssh program, the library paramiko, or `auto`: ssh
+    where it is there and logs in without a question, else paramiko."""
+    password: SecretSource | None = None
+    """Where the password comes from: `{env: VARIABLE}` or `{command: pass show gpu}`; not set: a
+    person is asked."""
+    passphrase: SecretSource | None = None
+    """Where the passphrase of the key comes from; as `password`."""
     workdir: str = "~/.nasexp"
     """The folder on the host that holds runs and environments."""
 

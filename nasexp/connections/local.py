@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
-import subprocess
-import time
 from pathlib import Path
 
-from nasexp.connections.protocol import ShellConnection
+from nasexp.connections.process import ProcessStream
+from nasexp.connections.shell import ShellConnection
 from nasexp.errors import ConnectionLost
 
 _OURS = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__", "PYTHONSAFEPATH")
@@ -40,78 +37,20 @@ def job_environment() -> dict[str, str]:
 class LocalCarrier:
     """Starts `/bin/sh -s` as a child, in the user's home as sshd would."""
 
-    def open(self) -> LocalStream:
+    via = "local"
+
+    def open(self) -> ProcessStream:
         """Start a shell. Raises ConnectionLost when the machine cannot start one."""
+        home = Path.home()
+        folder = home if home.is_dir() else "/"
         try:
-            return LocalStream()
+            return ProcessStream(["/bin/sh", "-s"], job_environment(), folder, "this machine")
         except OSError as error:
             raise ConnectionLost(f"this machine cannot start /bin/sh: {error.strerror}") from error
 
+    def explain(self, stream: object, said: bytes) -> ConnectionLost:  # noqa: ARG002 - see Carrier
+        """See `Carrier.explain`."""
+        return ConnectionLost("the shell on this machine ended at once")
+
     def close(self) -> None:
         """Nothing is shared by the streams."""
-
-
-class LocalStream:
-    """A child shell, in a session of its own, so that Ctrl-C does not reach it."""
-
-    def __init__(self) -> None:
-        home = Path.home()
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-s"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            cwd=home if home.is_dir() else "/",
-            env=job_environment(),
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None  # noqa: S101 - Popen promises them for PIPE
-        assert self._process.stdout is not None  # noqa: S101
-        self._input, self._output = self._process.stdin, self._process.stdout
-        os.set_blocking(self._input.fileno(), False)
-
-    def write(self, data: bytes, deadline: float) -> None:
-        """See `Stream.write`."""
-        view = memoryview(data)
-        while view:
-            _wait_for(deadline, writable=self._input.fileno())
-            try:
-                view = view[os.write(self._input.fileno(), view) :]
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise ConnectionLost("the program on this machine stopped reading") from error
-
-    def read(self, limit_bytes: int, deadline: float) -> bytes:
-        """See `Stream.read`."""
-        _wait_for(deadline, readable=self._output.fileno())
-        return os.read(self._output.fileno(), limit_bytes)
-
-    def close_input(self) -> None:
-        """See `Stream.close_input`."""
-        with contextlib.suppress(OSError):
-            self._input.close()
-
-    def wait(self, deadline: float) -> int:
-        """See `Stream.wait`."""
-        try:
-            return self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired as error:
-            raise ConnectionLost("the program on this machine does not end") from error
-
-    def close(self) -> None:
-        """See `Stream.close`."""
-        self.close_input()
-        self._output.close()
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-
-def _wait_for(deadline: float, *, readable: int = -1, writable: int = -1) -> None:
-    reads = [readable] if readable >= 0 else []
-    writes = [writable] if writable >= 0 else []
-    left = max(0.0, deadline - time.monotonic())
-    if not any(select.select(reads, writes, [], left)):
-        raise ConnectionLost("this machine does not answer in time")

@@ -76,6 +76,10 @@ class RunMonitor:
         """See `Monitor.console`."""
         self.view.console(data)
 
+    def ask(self, prompt: str) -> str | None:
+        """See `Monitor.ask`."""
+        return self.view.ask(prompt)
+
     def _keep(self, event: str, text: str) -> None:
         # Words about trouble must reach the person even when a full disk is the trouble.
         with contextlib.suppress(NasexpError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nasexp import hookimpl
 from nasexp.config.schema import Schema
-from nasexp.config.settings import LOCAL, ConfigSection
+from nasexp.config.settings import ConfigSection
 from nasexp.config.units import Duration
 from nasexp.host.programs import prepare_host
 from nasexp.values import PowerDecision
@@ -44,9 +44,10 @@ def nasexp_shutdown(run: Run, connection: Connection | None) -> PowerDecision:
     if connection is None:
         return PowerDecision(stays_on=True, reason="no connection was made")
     _clean_up(run, connection)
-    if run.settings.host.name == LOCAL or not run.settings.host.settings.address:
+    if not run.settings.host.settings.address:
         return PowerDecision(stays_on=True, reason="this machine stays on")
-    return PowerDecision(stays_on=True, reason="nobody switches this host off", confirmed=False)
+    run.monitor.note(f"host '{connection.name}' stays on: this version switches no host off")
+    return PowerDecision(stays_on=True, reason="this version switches no host off")
 
 
 def _clean_up(run: Run, connection: Connection) -> None:

@@ -127,19 +127,6 @@ def test_an_output_folder_outside_of_the_workdir(workspace, output):
     refused(workspace, ["run", "--project", "p"], 2, "output: found")
 
 
-def test_a_host_that_is_reached_over_ssh_is_refused_before_anything_is_made(workspace):
-    workspace.write({"nasexp.yaml": "hosts: {gpu: {address: user@server}}\nhost: gpu"})
-    workspace.add_project("p", "true")
-
-    refused(
-        workspace,
-        ["run", "--project", "p"],
-        2,
-        "host 'gpu' is reached over SSH at user@server",
-        "--host local",
-    )
-
-
 def test_wrong_words_on_the_command_line(workspace):
     workspace.add_project("p", "true")
 

@@ -1,4 +1,4 @@
-"""The lab: mounts of its own, so that disks can be full, read-only or out of inodes for real."""
+"""The lab: disks that are full, read-only or out of inodes for real, and hosts that break."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 import subprocess
 
 import pytest
+from hosts import Lab
+
+from nasexp.testing import MissingError
 
 pytestmark = pytest.mark.lab
 
@@ -43,3 +46,46 @@ def remounted(mounted):
         subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
     return remount
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    """Take what the machine lacks for a skip, whichever of the lab's methods finds out."""
+    try:
+        return (yield)
+    except MissingError as missing:
+        pytest.skip(str(missing))
+
+
+def start_lab(folder, *hosts, **options):
+    try:
+        return Lab(folder, *hosts, **options)
+    except MissingError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def make_lab(tmp_path_factory):
+    """Make labs of this test's own; returns a function that takes the arguments of `Lab`."""
+    labs = []
+
+    def make(*hosts, **options):
+        labs.append(start_lab(tmp_path_factory.mktemp("lab"), *hosts, **options))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        lab.close()
+
+
+@pytest.fixture
+def lab(make_lab):
+    """Two hosts of this test's own, `nas` and `gpu`; the first can log in to the second."""
+    return make_lab("nas", "gpu")
+
+
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory):
+    """A lab as `lab`, for the tests of a module that leave it as they found it."""
+    with start_lab(tmp_path_factory.mktemp("lab"), "nas", "gpu") as lab:
+        yield lab

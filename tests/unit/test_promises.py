@@ -73,7 +73,7 @@ def body_lines(node):
 LAYERS = [
     ["nasexp.testing"],
     ["nasexp.cli"],
-    ["nasexp.pipeline", "nasexp.assembly"],
+    ["nasexp.pipeline", "nasexp.assembly", "nasexp.checks", "nasexp.inventory"],
     ["nasexp.loader", "nasexp.preflight", "nasexp.following", "nasexp.verdict", "nasexp.stopping"],
     ["nasexp.stages", "nasexp.environments", "nasexp.dispatch"],
     ["nasexp.launchers", "nasexp.backup", "nasexp.billing", "nasexp.importing"],

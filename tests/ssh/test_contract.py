@@ -8,15 +8,18 @@ import time
 import pytest
 
 from nasexp.connections.local import connect_local
-from nasexp.connections.protocol import Answer, Connection
+from nasexp.connections.protocol import Answer, Connection, set_words
 from nasexp.errors import ConnectionLost, StageError
 from nasexp.testing import FakeConnection
 
 
-@pytest.fixture
-def connection(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    opened = connect_local("local")
+@pytest.fixture(params=["local", "openssh", "paramiko"])
+def connection(request, tmp_path, monkeypatch):
+    if request.param == "local":
+        monkeypatch.setenv("HOME", str(tmp_path))
+        opened = connect_local("local")
+    else:
+        opened = request.getfixturevalue("connect")(via=request.param)
     yield opened
     opened.close()
 
@@ -83,10 +86,11 @@ def test_a_shell_that_dies_is_a_lost_connection(connection):
 
 def test_data_go_to_a_program_and_come_from_one(connection, tmp_path):
     chunks = [bytes([n]) * 100_000 for n in range(50)]
-    assert connection.send("cat >sent", chunks).status == 0
+    place = set_words([str(tmp_path / "sent")]).decode()
+    assert connection.send(place + 'cat >"$1"', chunks).status == 0
 
     assert (tmp_path / "sent").read_bytes() == b"".join(chunks)
-    assert b"".join(connection.receive('cat "$1"', "sent")) == b"".join(chunks)
+    assert b"".join(connection.receive('cat "$1"', str(tmp_path / "sent"))) == b"".join(chunks)
 
 
 def test_a_program_that_stops_reading_tells_why(connection):
@@ -123,7 +127,7 @@ def test_nothing_is_left_of_a_closed_connection(connection):
     connection.close()
 
     assert not any(line.startswith("State:\tR") for line in status_of(pid))
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def status_of(pid):
