@@ -127,10 +127,9 @@ watch() {
 # Print the pids of the job: whoever carries its cookie, is in the runner's session, or descends
 # from one of those. Never the runner (it writes the end), never we.
 members() {
-  runner=0
-  { read -r runner _ <"$segment/runner"; } 2>/dev/null
+  find_runner
   carriers=" $(grep -lF "NASEXP_RUN_ID=$id" /proc/[0-9]*/environ 2>/dev/null | tr -dc '0-9\n' | tr '\n' ' ') "
-  known=" $runner "
+  known=" $root "
   table=
   for folder in /proc/[0-9]*; do
     pid=${folder#/proc/}
@@ -139,7 +138,7 @@ members() {
     set -- ${stat##*) }
     case $1 in Z | X) continue ;; esac
     case $carriers in *" $pid "*) known="$known$pid " ;; *)
-      if [ "$4" = "$runner" ]; then known="$known$pid "; else table="$table $pid:$2"; fi
+      if [ "$4" = "$session" ]; then known="$known$pid "; else table="$table $pid:$2"; fi
       ;;
     esac
   done
@@ -158,8 +157,20 @@ members() {
     table=$rest
   done
   for pid in $known; do
-    [ "$pid" = "$runner" ] || [ "$pid" = $$ ] || printf '%s\n' "$pid"
+    case $pid in "$root" | "$$" | - | 0 | 1) ;; *) printf '%s\n' "$pid" ;; esac
   done
+}
+
+# Set $session to the job's session and $root to its first process; `-` fits nobody. A number
+# that another process has by now names nothing of ours, nor does one that was never written:
+# 0 would stand for the whole machine.
+find_runner() {
+  session=- root=-
+  { read -r pid was _ <"$segment/runner"; } 2>/dev/null || return 0
+  case $pid in '' | *[!0-9]* | 0 | 1) return 0 ;; esac
+  ticks_of "$pid"
+  if [ -z "$ticks" ]; then session=$pid; fi
+  if [ -n "$ticks" ] && [ "$ticks" = "$was" ]; then session=$pid root=$pid; fi
 }
 
 # Set $found to the members and send them a signal.
@@ -243,6 +254,9 @@ short=0.1
 sleep 0.001 2>/dev/null || short=1
 id=$(spec id)
 grace=$(spec grace)
+# Without its id nothing can be told apart from what is not ours.
+case $id in '' | *[!0-9A-Za-z-]*) exit 65 ;; esac
+case $grace in '' | *[!0-9]*) grace=10 ;; esac
 case $verb in
 launch) launch ;;
 warden) warden ;;
