@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from nasexp.errors import NasexpError, StageError, TrainingFailed
 from nasexp.following import Follower
+from nasexp.persevering import for_ever, while_patient
 from nasexp.runs.record import write_record
 from nasexp.values import Ending, Outcome, Stage
 from nasexp.verdict import Verdict, one_line, record_of
@@ -40,26 +41,27 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
     write_record(run.paths, record_of(run))
     with verdict.of_errors():
         with step(Stage.CONNECT):
-            connection = hooks.connect(run)
+            connection = link = hooks.connect(run)
         with step(Stage.ARCHIVE):
             archive = hooks.archive(run)
         with step(Stage.TRANSFER):
-            workdir = hooks.transfer(run, connection, archive)
+            workdir = while_patient(run, lambda: hooks.transfer(run, link, archive))
         with step(Stage.TRAIN):
-            environment = hooks.environment(run, connection, workdir)
+            environment = while_patient(run, lambda: hooks.environment(run, link, workdir))
             run.journal.write("environment.ready", name=environment.name)
             with stop.armed():
-                job = hooks.train(run, connection, workdir, environment)
+                job = for_ever(run, lambda: hooks.train(run, link, workdir, environment))
                 follower = Follower(run, hooks, connection, job, step, stop)
                 verdict.ending = follower.follow()
             _refuse_failure(run, verdict.ending, log_complete=follower.log_complete)
-    if connection and job and verdict.ending:
+    if job and verdict.ending:
         with verdict.of_warnings(), step(Stage.BACKUP):
-            hooks.backup(run, connection, job)
+            for_ever(run, lambda: hooks.backup(run, link, job))
         with verdict.of_errors(), step(Stage.COLLECT):
-            _fill_columns(run, hooks, verdict, hooks.collect(run, connection, job))
+            collected = for_ever(run, lambda: hooks.collect(run, link, job))
+            _fill_columns(run, hooks, verdict, collected)
     with verdict.of_power(), step(Stage.SHUTDOWN):
-        verdict.power = hooks.shutdown(run, connection)
+        verdict.power = while_patient(run, lambda: hooks.shutdown(run, connection))
     if connection:
         with verdict.of_errors():
             connection.close()

@@ -14,7 +14,7 @@ from nasexp.archives.names import shown
 from nasexp.errors import StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from typing import IO
 
@@ -46,6 +46,31 @@ def compressor() -> Compressor:
         return zlib.compressobj(ZLIB_LEVEL, zlib.DEFLATED, GZIP_WINDOW_BITS)
     made = isal_zlib.compressobj(ISAL_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW_BITS)
     return cast("Compressor", made)
+
+
+def expanded(chunks: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
+    """Yield what was packed into a gzip stream, in chunks of at most `most_bytes`.
+
+    Raises:
+        StageError: the stream is damaged. One that ends too early just ends.
+    """
+    packer = _decompressor()
+    try:
+        for chunk in chunks:
+            packed = chunk
+            while packed and not packer.eof:
+                yield packer.decompress(packed, most_bytes)
+                packed = packer.unconsumed_tail
+    except _errors_of_damage() as error:
+        raise StageError(f"what the host packed is damaged: {error}") from error
+
+
+def _decompressor() -> Any:
+    try:
+        from isal import isal_zlib  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return zlib.decompressobj(GZIP_WINDOW_BITS)
+    return isal_zlib.decompressobj(GZIP_WINDOW_BITS)
 
 
 @contextmanager

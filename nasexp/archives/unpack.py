@@ -1,4 +1,4 @@
-"""Unpacks archives that may be hostile: every member is checked by `Tree`, and by tarfile.
+"""Unpacks archives that may be hostile: read by `TarReader`, every member checked by `Tree`.
 
 Reads what `pack` makes and what `tar -zcf` made, under any prefix.
 """
@@ -7,35 +7,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from nasexp.archives.gz import open_chunks
 from nasexp.archives.names import shown
-from nasexp.archives.tree import Tree
+from nasexp.archives.tree import MOST_BYTES, MOST_MEMBERS, Tree
+from nasexp.archives.untar import CutShortError, DamagedError, TarReader, as_error
 from nasexp.errors import StageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_MEMBERS = 1_000_000
-MOST_BYTES = 1 << 40
-
-# tarfile copies what is left of its buffer at each header: a large one makes it slow.
-BUFFER_BYTES = 1 << 15
-
-# What tarfile reads into memory before it shows a member: long names and pax fields.
-LARGEST_EXTRA_HEADER = 1 << 20
-EXTRA_HEADERS = {
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-}
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +62,8 @@ def unpack(
         # The outer folder keeps others out; the inner one gets the mode that the umask gives.
         shell.mkdir(0o700)
         tree = Tree(shell / "tree", max_members, max_size_bytes)
-        with _opened(source) as stream:
-            _fill(tree, stream)
+        with _opened(source) as chunks:
+            _fill(tree, TarReader(chunks))
         (shell / "tree").replace(destination)
     except OSError as error:
         message = f"{shown(str(destination))} cannot be unpacked: {error.strerror or error}"
@@ -97,55 +84,20 @@ def _is_empty_folder(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+def _opened(source: Path | BinaryIO) -> Iterator[Iterator[bytes]]:
     if not isinstance(source, Path):
-        yield source
+        yield iter(partial(source.read, CHUNK_BYTES), b"")
         return
-    with open_chunks(source, BUFFER_BYTES) as chunks:
-        yield cast("BinaryIO", _Chunks(chunks))
-        # The check sum of a gzip file comes last, after what tarfile wants to see.
-        for _ in chunks:
-            pass
+    with open_chunks(source, CHUNK_BYTES) as chunks:
+        yield chunks
 
 
-class _Chunks:
-    """As much of a file as tarfile asks of a stream."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-
-    def read(self, _size: int) -> bytes:
-        return next(self._chunks, b"")
-
-
-def _fill(tree: Tree, stream: BinaryIO) -> None:
+def _fill(tree: Tree, reader: TarReader) -> None:
     try:
-        with tarfile.open(
-            fileobj=stream, mode="r|", bufsize=BUFFER_BYTES, tarinfo=_StrictHeader
-        ) as tar:
-            while (member := tar.next()) is not None:
-                tree.add(tar, member)
-                # Every member is remembered, for look-ups that a stream does not allow: a GB
-                # for a million.
-                tar.members.clear()  # type: ignore[attr-defined]
-    except (tarfile.TarError, ValueError, RecursionError) as error:
-        raise StageError(f"the archive is damaged: {error}") from error
+        while entry := reader.next():
+            tree.add(entry, reader)
+    except (CutShortError, DamagedError) as error:
+        raise as_error(error) from error
+    # The check sum of a gzip file comes last, behind the end of tar.
+    reader.drain()
     tree.check_links()
-
-
-class _StrictHeader(tarfile.TarInfo):
-    """A header that tarfile may not pass over: by itself it takes a bad one for the end."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Read one header; only a record of zeros ends an archive."""
-        if len(buf) == tarfile.BLOCKSIZE and not any(buf):
-            return super().frombuf(buf, encoding, errors)
-        try:
-            header = super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            raise StageError(f"the archive is damaged or cut short: {error}") from error
-        most = LARGEST_EXTRA_HEADER if header.type in EXTRA_HEADERS else header.size
-        if not 0 <= header.size <= most:
-            raise StageError(f"the archive is damaged: a header of {header.size} bytes")
-        return header

@@ -6,39 +6,51 @@ into `.incoming/` and takes its place in `output/` by a rename, so `output/` hol
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
-from nasexp.archives.unpack import unpack
-from nasexp.backup.manifest import Manifest, Row, batches, read_manifest
+from nasexp.archives.links import link_fault
+from nasexp.archives.names import shown
+from nasexp.backup.copied import Copied
+from nasexp.backup.durable import sync_files
+from nasexp.backup.manifest import Manifest, Row, read_manifest
+from nasexp.backup.publishing import Publisher
+from nasexp.connections.bulk.download import Download
+from nasexp.connections.bulk.link import Link
 from nasexp.errors import StageError
 from nasexp.values import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from nasexp.connections.protocol import Connection
     from nasexp.values import Run, Workdir
 
-COPY_SECONDS = 300.0
 PASSES = 3
 
-# Names that tar would take for options are safe behind `./`.
-_PACK = 'cd "$1" && shift && exec tar -cf - -- "$@" 2>/dev/null'
+# After so much the host is asked whether it is still the same, and what is, is published: a pass
+# that is broken off has not copied for nothing.
+GROUP_BYTES = 1 << 30
+GROUP_FILES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass did: what the host has, and what of it is not yet home whole."""
+    """What one pass did: what the host has, and what of it is not yet home whole.
+
+    Attributes:
+        manifest: what the host has, without the links that lead out of the folder.
+        unreadable: names of files that the account on the host may not read.
+        copied: the digests of what was copied, in this pass and in earlier ones.
+    """
 
     snapshot: Snapshot
     manifest: Manifest
+    unreadable: tuple[str, ...]
+    copied: Copied
 
 
 def output_folder(run: Run, workdir: Workdir) -> str:
@@ -49,124 +61,138 @@ def output_folder(run: Run, workdir: Workdir) -> str:
 def copy_home(run: Run, connection: Connection, workdir: Workdir) -> Pass | None:
     """Copy what is new, trying again for files that change meanwhile; None without a folder.
 
+    A lost link is waited for; the copy goes on where it was cut.
+
     Raises:
         StageError: the disk here is full, or the host cannot list or send.
+        ConnectionLost: the host was away for longer than the patience of bulk copies.
     """
-    folder = output_folder(run, workdir)
-    new_bytes = 0
-    wanted: dict[bytes, Row] = {}
-    for _ in range(PASSES):
-        before = read_manifest(connection, folder)
-        if before is None:
-            return None
-        wanted = {path: row for path, row in before.items() if not _is_home(run, path, row)}
-        if not wanted:
-            break
-        new_bytes += _fetch(run, connection, folder, wanted)
-    else:
-        before = read_manifest(connection, folder) or {}
-        wanted = {path: row for path, row in before.items() if not _is_home(run, path, row)}
-    size = sum(row.size_bytes for row in before.values())
-    unstable = tuple(sorted(os.fsdecode(path) for path in wanted))
-    snapshot = Snapshot(datetime.now(UTC), len(before), size, new_bytes, unstable)
-    return Pass(snapshot, before)
-
-
-def _is_home(run: Run, path: bytes, row: Row) -> bool:
-    """Whether `output/` holds this very version; links are compared when they are fetched."""
+    copy = _Copy(run, Link(connection, run.monitor), output_folder(run, workdir))
     try:
-        status = os.lstat(os.path.join(os.fsencode(run.paths.output), path))  # noqa: PTH118
-    except OSError:
-        return False
-    if row.kind == b"l":
-        return os.path.islink(os.path.join(os.fsencode(run.paths.output), path))  # noqa: PTH114,PTH118
-    return status.st_size == row.size_bytes and status.st_mtime_ns == row.mtime_ns
+        return copy.run()
+    except StageError:
+        # After a lost link it stays: large files go on there next time.
+        shutil.rmtree(run.paths.incoming, ignore_errors=True)
+        raise
 
 
-def _fetch(run: Run, connection: Connection, folder: str, wanted: dict[bytes, Row]) -> int:
-    """Fetch files and publish those that nobody wrote meanwhile; return their bytes."""
-    incoming = run.paths.incoming
-    total, done, published = sum(row.size_bytes for row in wanted.values()), 0, 0
-    for batch in batches(wanted):
-        shutil.rmtree(incoming, ignore_errors=True)
+@dataclass
+class _Copy:
+    run_: Run
+    link: Link
+    folder: str
+    new_bytes: int = 0
+    unreadable: set[bytes] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.copied = Copied(self.run_.paths)
+        self.publisher = Publisher(self.run_.paths)
+        self._output = os.fsencode(self.run_.paths.output) + b"/"
+        self._home: Manifest = {}
+
+    def run(self) -> Pass | None:
+        manifest = self._list()
+        if manifest is None:
+            return None
+        for _ in range(PASSES):
+            if not (wanted := self._missing(manifest)):
+                break
+            manifest = self._fetch(wanted, manifest)
+        shutil.rmtree(self.run_.paths.incoming, ignore_errors=True)
+        if self.new_bytes:
+            self.copied.save()
+        return self._told(manifest, self._missing(manifest))
+
+    def _told(self, manifest: Manifest, wanted: Manifest) -> Pass:
+        unstable, unreadable = _names(wanted), _names(self.unreadable & manifest.keys())
+        size = sum(row.size_bytes for row in manifest.values())
+        now = datetime.now(UTC)
+        snapshot = Snapshot(now, len(manifest), size, self.new_bytes, unstable)
+        return Pass(snapshot, manifest, unreadable, self.copied)
+
+    def _list(self) -> Manifest | None:
+        """Return what the host has; of links those that stay inside, the others are told once."""
+        found = self.link.keep_trying(lambda: read_manifest(self.link.connection, self.folder))
+        if found is None:
+            return None
+        links = {
+            os.fsdecode(path): os.fsdecode(row.target)
+            for path, row in found.items()
+            if row.kind == b"l"
+        }
+        for path in sorted(links):
+            if fault := link_fault(path, links, "the output folder"):
+                self._warn(f"left out {shown(path)}: a symbolic link that {fault}")
+                del found[os.fsencode(path)]
+        return found
+
+    def _missing(self, manifest: Manifest) -> Manifest:
+        """Return what is not home yet in this very version, and can be had."""
+        wanted = {path: row for path, row in manifest.items() if path not in self.unreadable}
+        return {path: row for path, row in wanted.items() if not self._is_home(path, row)}
+
+    def _is_home(self, path: bytes, row: Row) -> bool:
+        """Whether `output/` holds this very version."""
+        if self._home.get(path) == row:
+            return True
         try:
-            names = [b"./" + path for path in batch]
-            chunks = connection.receive(_PACK, folder, *names, deadline_seconds=COPY_SECONDS)
-            stream = _ChunkReader(_watched(run, _tolerant(chunks), done, total))
-            unpack(cast(BinaryIO, stream), incoming)
-            after = read_manifest(connection, folder) or {}
-            stable = [path for path in batch if after.get(path) == wanted[path]]
-            published += sum(_publish(run, path, wanted[path]) for path in stable)
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-        done += sum(wanted[path].size_bytes for path in batch)
-    return published
-
-
-def _tolerant(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    # tar ends with 1 or 2 when a file changed or vanished under it: the manifests tell which.
-    with contextlib.suppress(StageError):
-        yield from chunks
-
-
-def _publish(run: Run, path: bytes, row: Row) -> int:
-    """Move one file from `.incoming/` to `output/`, durable and with its time; return its bytes."""
-    source = Path(os.fsdecode(os.path.join(os.fsencode(run.paths.incoming), path)))  # noqa: PTH118
-    target = Path(os.fsdecode(os.path.join(os.fsencode(run.paths.output), path)))  # noqa: PTH118
-    if not source.is_symlink():
-        if not source.is_file() or source.stat().st_size != row.size_bytes:
-            return 0
-        with source.open("rb") as file:
-            os.fsync(file.fileno())
-        os.utime(source, ns=(row.mtime_ns, row.mtime_ns))
-    _clear_way(run.paths.output, target)
-    source.replace(target)
-    return row.size_bytes
-
-
-def _clear_way(output: Path, target: Path) -> None:
-    """Make the folders above a file; what came home under such a name before is kept aside."""
-    for folder in reversed([p for p in target.parents if p.is_relative_to(output)]):
-        if folder.is_symlink() or folder.is_file():
-            _put_aside(folder)
-        folder.mkdir(exist_ok=True)
-    if target.is_dir() and not target.is_symlink():
-        _put_aside(target)
-
-
-def _put_aside(path: Path) -> None:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
-        number += 1
-    path.rename(aside)
-
-
-def _watched(run: Run, chunks: Iterable[bytes], done: int, total: int) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield chunk
-        done += len(chunk)
-        run.monitor.progress(min(done, total), total)
-
-
-class _ChunkReader(io.RawIOBase):
-    """Chunks as a file that can be read."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
+            if row.kind == b"l":
+                return os.readlink(self._output + path) == row.target  # noqa: PTH115 - not tidied
+            status = os.lstat(self._output + path)
+        except OSError:
+            return False
+        if status.st_size != row.size_bytes or status.st_mtime_ns != row.mtime_ns:
+            return False
+        self._home[path] = row
         return True
 
-    def read(self, size: int = -1) -> bytes:
-        parts: list[bytes | memoryview] = []
-        missing = size if size >= 0 else 1 << 62
-        while missing > 0:
-            if not self._rest:
-                self._rest = memoryview(next(self._chunks, b""))
-            if not self._rest:
-                break
-            part, self._rest = self._rest[:missing], self._rest[missing:]
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
+    def _fetch(self, wanted: Manifest, manifest: Manifest) -> Manifest:
+        """Fetch files and publish those that nobody wrote meanwhile; return the newest manifest."""
+        files = {path: row for path, row in wanted.items() if row.kind == b"f"}
+        download = Download(self.link, self.folder, self.run_.paths.incoming, files)
+        tree = os.fsencode(download.tree) + b"/"
+        for group in _groups(files):
+            came = download.fetch(group)
+            self._blame(came.unreadable)
+            manifest = self._list() or {}
+            stable = [path for path in came.digests if manifest.get(path) == files[path]]
+            sync_files(download.tree, [tree + path for path in stable])
+            for path in stable:
+                self._publish(tree + path, path, files[path], came.digests[path])
+        for path, row in wanted.items():
+            if row.kind == b"l":
+                self.publisher.make_link(path, row.target)
+        return manifest
+
+    def _publish(self, source: bytes, path: bytes, row: Row, digest: str) -> None:
+        self.publisher.take_file(source, path, row.mtime_ns)
+        self.copied.add(path, digest)
+        self.new_bytes += row.size_bytes
+        self._home[path] = row
+
+    def _blame(self, unreadable: list[bytes]) -> None:
+        self.unreadable |= set(unreadable)
+        for name in _names(unreadable):
+            self._warn(f"{name} cannot be read on host '{self.link.host}': it stays there")
+
+    def _warn(self, text: str) -> None:
+        """Warn, but of the same thing once in all passes of a run."""
+        if text not in self.run_.monitor.warnings:
+            self.run_.monitor.warn(text)
+
+
+def _groups(files: Manifest) -> Iterator[list[bytes]]:
+    group: list[bytes] = []
+    size = 0
+    for path, row in files.items():
+        if group and (size + row.size_bytes > GROUP_BYTES or len(group) >= GROUP_FILES):
+            yield group
+            group, size = [], 0
+        group.append(path)
+        size += row.size_bytes
+    if group:
+        yield group
+
+
+def _names(paths: set[bytes] | Manifest | list[bytes]) -> tuple[str, ...]:
+    return tuple(sorted(shown(os.fsdecode(path)) for path in paths))

@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nasexp.errors import StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from nasexp.connections.protocol import Connection
 
 LISTING_SECONDS = 600.0
-BATCH_BYTES = 100_000
 
-# Rows `type size mtime ctime inode path` ended by NUL. GNU find gives all at once; elsewhere
-# stat is asked for each file and knows whole seconds only.
+# A file of less is never worth the care for its holes.
+SMALLEST_SPARSE_BYTES = 1 << 20
+BLOCK_BYTES = 512
+
+# For each file a row `type size mtime ctime inode path`, then `blocks target` (the target of a
+# link, empty for a file), each ended by NUL. GNU find gives all at once. Elsewhere stat is asked,
+# once for many files, and knows whole seconds only; where a file vanishes under it, one by one.
 _LIST = r"""
 cd "$1" 2>/dev/null || exit 44
 if find . -maxdepth 0 -printf '' 2>/dev/null; then
-  exec find . \( -type f -o -type l \) -printf '%y %s %T@ %C@ %i %P\0'
+  exec find . \( -type f -o -type l \) -printf '%y %s %T@ %C@ %i %P\0%b %l\0'
 fi
 exec find . \( -type f -o -type l \) -exec sh -c '
-  for file; do
-    if [ -L "$file" ]; then kind=l; else kind=f; fi
-    row=$(stat -c "%s %Y %Z %i" -- "$file") || continue
-    printf "%s %s %s\0" $kind "$row" "${file#./}"
-  done' sh {} +
+  ask() { stat -c "%f|%s %Y %Z %i|%b" -- "$@" 2>/dev/null; }
+  show() {
+    facts=${1#*|} kind=f target=
+    case $1 in a*) kind=l; target=$(readlink "$2") ;; esac
+    printf "%s %s %s\0%s %s\0" $kind "${facts%|*}" "${2#./}" "${facts##*|}" "$target"
+  }
+  IFS="
+"
+  rows=$(ask "$@")
+  count=0
+  for row in $rows; do count=$((count + 1)); done
+  if [ $count -ne $# ]; then
+    for file; do row=$(ask "$file") && show "$row" "$file"; done
+    exit 0
+  fi
+  for row in $rows; do show "$row" "$1"; shift; done' sh {} +
 """
 
 _MISSING = 44
-
-# Digests in the order of the words; what cannot be read gets a line too.
-_DIGESTS = """
-cd "$1" && shift || exit 9
-for file; do
-  if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum <"$file")
-  else sum=$(openssl dgst -sha256 -r <"$file"); fi 2>/dev/null
-  printf '%s\\n' "${sum%% *}"
-done
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,21 @@ class Row:
     mtime: bytes
     ctime: bytes
     inode: bytes
+    target: bytes = b""
+    # Blocks come with the write-back, later than the bytes: no sign of a change.
+    blocks: int | None = field(default=None, compare=False)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether much less of it is on the host's disk than it has bytes."""
+        if self.blocks is None or self.size_bytes < SMALLEST_SPARSE_BYTES:
+            return False
+        return self.blocks * BLOCK_BYTES * 2 < self.size_bytes
+
+    @property
+    def version(self) -> bytes:
+        """Another one for every change."""
+        return b"%d %s %s %s" % (self.size_bytes, self.mtime, self.ctime, self.inode)
 
     @property
     def mtime_ns(self) -> int:
@@ -82,10 +100,13 @@ def read_manifest(connection: Connection, folder: str) -> Manifest | None:
 def parse_manifest(data: bytes) -> Manifest:
     """Read NUL-ended rows. Raises StageError for rows or paths that no host may send."""
     manifest: Manifest = {}
-    for row in data.split(b"\0")[:-1]:
+    fields = data.split(b"\0")[:-1]
+    for row, more in zip(fields[::2], [*fields[1::2], b""], strict=False):
         try:
             kind, size, mtime, ctime, inode, path = row.split(b" ", 5)
-            entry = Row(kind, int(size), mtime, ctime, inode)
+            blocks, _, target = more.partition(b" ")
+            count = int(blocks) if blocks else None
+            entry = Row(kind, int(size), mtime, ctime, inode, target, count)
             entry.mtime_ns  # noqa: B018 - a time that cannot be read is refused here
         except ValueError as error:
             raise StageError(f"the host's list of files makes no sense: {row[:80]!r}") from error
@@ -93,27 +114,3 @@ def parse_manifest(data: bytes) -> Manifest:
             raise StageError(f"the host sent a path that leaves the folder: {os.fsdecode(path)!r}")
         manifest[path] = entry
     return manifest
-
-
-def host_digests(connection: Connection, folder: str, paths: Sequence[bytes]) -> list[str]:
-    """Return the sha256 of files on the host, in order; an empty text where it has no answer."""
-    found: list[str] = []
-    for batch in batches(paths):
-        answer = connection.run(_DIGESTS, folder, *batch, deadline_seconds=LISTING_SECONDS)
-        lines = answer.text().split("\n") if answer.output else []
-        found += lines if len(lines) == len(batch) else [""] * len(batch)
-    return found
-
-
-def batches(paths: Iterable[bytes]) -> Iterable[list[bytes]]:
-    """Split paths into lists that fit on a command line."""
-    batch: list[bytes] = []
-    size = 0
-    for path in paths:
-        if batch and size + len(path) > BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(path)
-        size += len(path) + 8
-    if batch:
-        yield batch

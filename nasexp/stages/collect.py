@@ -6,15 +6,18 @@ import os
 from typing import TYPE_CHECKING
 
 from nasexp import hookimpl
+from nasexp.archives.names import shown
 from nasexp.backup.checksums import sha256_of, write_manifest
 from nasexp.backup.copying import copy_home, output_folder
-from nasexp.backup.manifest import host_digests
+from nasexp.backup.durable import sync_file_system
 from nasexp.config.values import DEFAULT
+from nasexp.connections.bulk.link import Link
+from nasexp.connections.bulk.tools import host_digests
 from nasexp.errors import StageError, TrainingFailed
-from nasexp.values import Collected
+from nasexp.values import Collected, Why
 
 if TYPE_CHECKING:
-    from nasexp.backup.manifest import Manifest
+    from nasexp.backup.copying import Pass
     from nasexp.connections.protocol import Connection
     from nasexp.values import Job, Run, Workdir
 
@@ -33,41 +36,56 @@ def nasexp_collect(run: Run, connection: Connection, job: Job) -> Collected:
     digests: dict[bytes, str] = {}
     if done is None:
         _explain_missing(run, connection, job.workdir)
-    elif done.snapshot.unstable:
-        names = ", ".join(done.snapshot.unstable[:5])
-        raise StageError(
-            f"not all of the output could be copied: {names}",
-            hint=f"it still lies on host '{connection.name}' in {job.workdir.path}",
-        )
     else:
-        digests = _compare(run, connection, job.workdir, done.manifest)
+        _refuse_gaps(connection, job.workdir, done)
+        digests = _compare(run, connection, job.workdir, done)
     write_manifest(run.paths, digests)
+    sync_file_system(run.paths.output)
+    if done:
+        done.copied.forget()
     size = sum(row.size_bytes for row in done.manifest.values()) if done else 0
     collected = Collected(run.paths.output, len(done.manifest) if done else 0, size)
     run.journal.write("collect.done", files=collected.files, size_bytes=collected.size_bytes)
     return collected
 
 
-def _compare(
-    run: Run, connection: Connection, workdir: Workdir, manifest: Manifest
-) -> dict[bytes, str]:
+def _refuse_gaps(connection: Connection, workdir: Workdir, done: Pass) -> None:
+    """Refuse to go on when something of the output is not home; it must not be removed there."""
+    hint = f"it still lies on host '{connection.name}' in {workdir.path}"
+    if done.snapshot.unstable:
+        names = ", ".join(done.snapshot.unstable[:5])
+        raise StageError(f"not all of the output could be copied: {names}", hint=hint)
+    if done.unreadable:
+        names = ", ".join(done.unreadable[:5])
+        raise StageError(
+            f"not all of the output can be read on host '{connection.name}': {names}", hint=hint
+        )
+
+
+def _compare(run: Run, connection: Connection, workdir: Workdir, done: Pass) -> dict[bytes, str]:
     """Return the digests of the files here; raises StageError where the host has others."""
-    paths = [path for path, row in manifest.items() if row.kind == b"f"]
-    theirs = host_digests(connection, output_folder(run, workdir), paths)
+    link = Link(connection, run.monitor)
+    sizes = {path: row.size_bytes for path, row in done.manifest.items() if row.kind == b"f"}
+    folder = output_folder(run, workdir)
+    theirs = link.keep_trying(lambda: host_digests(connection, folder, sizes)) if sizes else {}
     output = os.fsencode(run.paths.output)
-    own = {path: sha256_of(os.path.join(output, path)) for path in paths}  # noqa: PTH118 - bytes
-    wrong = [
-        path for path, there in zip(paths, theirs, strict=True) if there not in ("", own[path])
-    ]
-    if wrong:
-        names = ", ".join(os.fsdecode(path) for path in wrong[:5])
+    # Taken as the bytes came, where nobody has touched the file since.
+    own = {path: done.copied.digest(path) or sha256_of(output + b"/" + path) for path in sizes}
+    if theirs is None:
+        run.monitor.warn("the host has no sha256sum and no openssl: the copies were not compared")
+    elif wrong := [path for path in sizes if theirs.get(path) != own[path]]:
+        names = ", ".join(shown(os.fsdecode(path)) for path in wrong[:5])
         raise StageError(
             f"the copy differs from the host's files: {names}",
             hint=f"the files still lie on host '{connection.name}' in {workdir.path}",
         )
-    if "" in theirs:
-        run.monitor.warn("the host has no sha256sum and no openssl: the copies were not compared")
     return {b"output/" + path: digest for path, digest in own.items()}
+
+
+def _failed(run: Run) -> bool:
+    """Whether the training itself failed: the run has its reason then."""
+    ended = run.journal.last("training.ended") or {}
+    return (ended.get("why"), ended.get("exit_code")) != (Why.EXIT.value, 0)
 
 
 def _explain_missing(run: Run, connection: Connection, workdir: Workdir) -> None:
@@ -75,7 +93,8 @@ def _explain_missing(run: Run, connection: Connection, workdir: Workdir) -> None
     written = connection.run(_WRITTEN, workdir.path).text().split("\n")
     files = [name.removeprefix("./") for name in written if name]
     value = run.settings.tree.child("output")
-    if not files and value is not None and value.origin == DEFAULT:
+    unnamed = value is not None and value.origin == DEFAULT
+    if not files and (unnamed or _failed(run)):
         run.monitor.note("the training wrote no files")
         return
     wrote = f"; it wrote {', '.join(files)}" if files else ""

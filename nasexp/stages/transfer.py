@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nasexp import hookimpl
-from nasexp.archives.pack import open_tar
-from nasexp.connections.protocol import set_words
+from nasexp.archives.pack import open_packed, open_tar
+from nasexp.connections.bulk.link import Link
+from nasexp.connections.bulk.packed import upload_either
+from nasexp.connections.bulk.upload import Source
 from nasexp.errors import StageError
 from nasexp.host.programs import prepare_host
 from nasexp.values import Workdir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from nasexp.connections.protocol import Connection
+    from nasexp.connections.protocol import Answer, Connection
     from nasexp.values import Archive, Run
 
 UNPACK_SECONDS = 3600.0
 
 _READY = 'read -r digest <"$1/ready" && printf "%s" "$digest"'
 
-_RECEIVE = """
-umask 077
-mkdir -p "$1" && cat >"$1/code.tar.part"
-"""
-
-# The digest is checked by whatever the host has; `ready` is made last of all.
+# What arrived has the right digest; `ready` is made last of all. Of a full disk tar says only that
+# it wrote less than it wanted: dd gives that its name.
 _UNPACK = """
-umask 077
 cd "$1" || exit 9
-if command -v sha256sum >/dev/null 2>&1; then digest=$(sha256sum <code.tar.part)
-elif command -v openssl >/dev/null 2>&1; then
-  digest=$(openssl dgst -sha256 -r <code.tar.part)
-else
-  printf 'unchecked\\n'
-  digest=$2
-fi
-[ "${digest%% *}" = "$2" ] || { echo 'the code arrived damaged' >&2; exit 8; }
+LC_ALL=C; export LC_ALL
 umask 022
-rm -rf unpack work && mkdir unpack && tar -xf code.tar.part -C unpack || exit 7
-mv unpack/bin work && rmdir unpack && rm -f code.tar.part || exit 7
+rm -rf unpack work && mkdir unpack || exit 7
+case $4 in
+  *.gz) gzip -dc <"$4" | tar -xf - -C unpack ;;
+  *) tar -xf "$4" -C unpack ;;
+esac || {
+  dd if=/dev/zero of=unpack/full bs=65536 count=1
+  rm -rf unpack
+  exit 7
+}
+mv unpack/bin work && rmdir unpack && rm -f "$4" || exit 7
 umask 077
 mkdir -p ../../by-name && ln -sfn "../runs/${1##*/}" "../../by-name/$3" 2>/dev/null
 printf '%s\\n' "$2" >ready.part && mv -f ready.part ready
@@ -49,38 +46,37 @@ printf '%s\\n' "$2" >ready.part && mv -f ready.part ready
 
 @hookimpl(trylast=True)
 def nasexp_transfer(run: Run, connection: Connection, archive: Archive) -> Workdir:
-    """Send the archive as a plain tar stream, or adopt what lies there ready."""
+    """Send the archive, or adopt what lies there ready; a cut upload goes on where it was."""
     home = prepare_host(connection, run.settings.host.settings.workdir)
     workdir = Workdir(f"{home}/runs/{run.id}")
     if connection.run(_READY, workdir.path).text() == archive.sha256:
         return workdir
-    _send(run, connection, archive, workdir)
-    name = run.address.replace("/", "-")
-    answer = connection.run(
-        _UNPACK, workdir.path, archive.sha256, name, deadline_seconds=UNPACK_SECONDS
+    link = Link(connection, run.monitor)
+    code = _send(link, archive, f"{workdir.path}/code.tar", run)
+    words = (workdir.path, archive.sha256, run.address.replace("/", "-"), code)
+    answer = link.keep_trying(
+        lambda: connection.run(_UNPACK, *words, deadline_seconds=UNPACK_SECONDS)
     )
     if answer.status:
-        raise StageError(f"host '{connection.name}' cannot unpack: {answer.complaint()}")
-    if answer.output:
-        run.monitor.note("the host has no sha256sum and no openssl: the copy was not checked")
+        raise StageError(
+            f"host '{connection.name}' cannot unpack: {_reason(answer)}",
+            hint=f"the code needs twice its {archive.size_bytes} bytes in {workdir.path}",
+        )
     return workdir
 
 
-def _send(run: Run, connection: Connection, archive: Archive, workdir: Workdir) -> None:
-    words = set_words([workdir.path]).decode(errors="surrogateescape")
-    with open_tar(archive.path) as chunks:
-        answer = connection.send(words + _RECEIVE, _watched(run, chunks, archive.size_bytes))
-    if answer.status:
-        complaint = answer.errors.decode(errors="replace").strip()
-        raise StageError(
-            f"host '{connection.name}' could not take the code: {complaint}",
-            hint=f"the code needs twice its {archive.size_bytes} bytes in {workdir.path}",
-        )
+def _reason(answer: Answer) -> str:
+    """Return what tar said of a full disk, else the first that it said: the rest follows of it."""
+    lines = answer.errors.decode(errors="replace").splitlines()
+    full = (line for line in lines if "No space" in line or "quota" in line)
+    return next(full, lines[0] if lines else answer.complaint())
 
 
-def _watched(run: Run, chunks: Iterable[bytes], total_bytes: int) -> Iterator[bytes]:
-    done = 0
-    for chunk in chunks:
-        yield chunk
-        done += len(chunk)
-        run.monitor.progress(done, total_bytes)
+def _send(link: Link, archive: Archive, path: str, run: Run) -> str:
+    """Send the code in the form that arrives first; return the path of what arrived."""
+    plain = Source(partial(open_tar, archive.path), archive.size_bytes, archive.sha256)
+    packed = Source(partial(open_packed, archive.path), archive.path.stat().st_size)
+    arrived, uploaded = upload_either(link, plain, packed, path)
+    if not uploaded.checked:
+        run.monitor.note("the host has no sha256sum and no openssl: the copy was not checked")
+    return arrived

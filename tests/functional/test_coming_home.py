@@ -6,12 +6,14 @@ import os
 import shutil
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from nasexp.backup import copying
+from nasexp.connections.bulk.download import Download
 from nasexp.connections.local import connect_local
-from nasexp.errors import ConnectionLost, StageError
+from nasexp.errors import ConnectionLost
 from nasexp.values import Ending, Observation, Why, Workdir
 
 PLUGIN = "from nasexp import hookimpl\nfrom pathlib import Path\n"
@@ -61,18 +63,19 @@ def test_a_file_that_is_written_meanwhile_keeps_its_last_whole_copy(host, monkey
     torn.write_text("whole")
     host.copy()
     torn.write_text("begun")
-    really = copying.unpack
+    really = Download.fetch
 
-    def writing(stream, folder):
-        really(stream, folder)
+    def writing(download, paths):
+        came = really(download, paths)
         torn.write_text("changed again " + str(os.urandom(4)))
+        return came
 
-    monkeypatch.setattr(copying, "unpack", writing)
+    monkeypatch.setattr(Download, "fetch", writing)
     snapshot = host.copy()
 
     assert snapshot.unstable == ("ckpt",)
     assert (host.home / "ckpt").read_text() == "whole"
-    monkeypatch.setattr(copying, "unpack", really)
+    monkeypatch.setattr(Download, "fetch", really)
     assert host.copy().unstable == ()
     assert (host.home / "ckpt").read_text().startswith("changed again")
 
@@ -135,15 +138,34 @@ def test_a_folder_that_becomes_a_file_and_back_loses_nothing(host):
     assert (host.home / "x.old-2").read_text() == "file now"
 
 
-def test_links_that_leave_the_folder_are_not_followed_nor_made(host):
+def test_links_that_leave_the_folder_are_told_once_and_left_out(host):
     (host.output / "in").write_text("x")
     (host.output / "good").symlink_to("in")
     (host.output / "bad").symlink_to("/etc/passwd")
+    (host.output / "sly").symlink_to("good/../../x")
 
-    with pytest.raises(StageError, match="bad"):
-        host.copy()
+    snapshots = [host.copy(), host.copy()]
 
-    assert not (host.home / "bad").is_symlink()
+    assert [(done.files, done.unstable) for done in snapshots] == [(2, ()), (2, ())]
+    assert sorted(path.name for path in host.home.iterdir()) == ["good", "in"]
+    assert (host.home / "good").readlink() == Path("in")
+    assert host.run.monitor.warnings == [
+        "left out bad: a symbolic link that has an absolute target",
+        "left out sly: a symbolic link that leaves the output folder",
+    ]
+
+
+def test_a_link_that_changed_is_fetched_again(host):
+    for name in ("one", "two"):
+        (host.output / name).write_text(name)
+    (host.output / "latest").symlink_to("one")
+    host.copy()
+    (host.output / "latest").unlink()
+    (host.output / "latest").symlink_to("two")
+
+    host.copy()
+
+    assert (host.home / "latest").read_text() == "two"
 
 
 def test_a_copy_that_differs_from_the_host_is_found(workspace):
@@ -172,21 +194,22 @@ def nasexp_backup(run):
 def test_a_file_that_never_stops_changing_is_not_collected_as_if_it_were_whole(workspace):
     workspace.add_project("p", "mkdir output; echo 1 >output/x")
     workspace.write({"projects/p/plugin.py": PLUGIN + """
-from nasexp.backup import copying
-really = copying.unpack
+from nasexp.connections.bulk.download import Download
+really = Download.fetch
 
 @hookimpl(wrapper=True)
 def nasexp_collect(run, job):
     (Path(job.workdir.work) / "output/x").write_text("changed")
-    def writing(stream, folder):
-        really(stream, folder)
+    def writing(download, paths):
+        came = really(download, paths)
         with (Path(job.workdir.work) / "output/x").open("a") as file:
             file.write("more")
-    copying.unpack = writing
+        return came
+    Download.fetch = writing
     try:
         return (yield)
     finally:
-        copying.unpack = really
+        Download.fetch = really
 """})  # fmt: skip
 
     workspace.nasexp("run").assert_code(

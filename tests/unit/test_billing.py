@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from nasexp.billing.faults import count_starts, fault_of
 from nasexp.billing.formats import as_csv, as_document, as_table
 from nasexp.billing.lines import Books, Line, Note, OpenRun, Terms, read_books
-from nasexp.billing.months import check_month, month_of, workspace_zone
+from nasexp.billing.months import check_month, month_of
 from nasexp.billing.summary import Selection, summarise
 from nasexp.config.units import Rate
 from nasexp.config.workspace import Workspace
+from nasexp.config.zone import workspace_zone
 from nasexp.errors import ConfigError, UsageError
 from nasexp.runs.record import read_record
 

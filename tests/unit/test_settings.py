@@ -88,13 +88,13 @@ def test_all_problems_of_all_files_are_told_at_once(settings_of):
         settings_of(workspace, project)
 
     assert caught.value.message.split("\n") == [
-        "nasexp.yaml:1:10: timeout: found '2 hours', expected a duration such as 90s, 2h30m or 1d",
+        "nasexp.yaml:1:10: timeout: found '2 hours', expected a duration such as 90s, 2h30m or 1d, or never",
         "nasexp.yaml:2:10: backup.evry: unknown key; did you mean 'every'?",
         "nasexp.yaml:3:1: tiemout: unknown key; did you mean 'timeout'?",
         "nasexp.yaml:4:15: hosts.gpu.adress: unknown key; did you mean 'address'?",
         "projects/p/project.yaml:1:5: run: found nothing, expected text",
-        "projects/p/project.yaml:2:14: params.lr: found a list, expected true or false or a whole number or a number or text",
-        "projects/p/project.yaml:3:10: timeout: found 7200, expected a duration such as 90s, 2h30m or 1d (a number needs its unit)",
+        "projects/p/project.yaml:2:14: params.lr: found a list, expected text, a number, true or false",
+        "projects/p/project.yaml:3:10: timeout: found 7200, expected a duration such as 90s, 2h30m or 1d, or never (a number needs its unit)",
         "projects/p/project.yaml:4:10: plugins: found 'x', expected a list of text",
         "projects/p/project.yaml:5:14: environment: found 'venv', expected one of the keys venv",
     ]
@@ -112,6 +112,7 @@ def test_all_problems_of_all_files_are_told_at_once(settings_of):
         ),
         ("run: x\nseed: 1.5", "seed: found 1.5, expected a whole number"),
         ("run: x\nclient: 5", "client: found 5, expected text"),
+        ("run: x\nparams: 5", "params: found 5, expected names, each with text, a number, true or"),
         ("run: x\nhosts: {}", "hosts: unknown key"),
         (
             "run: x\nprofiles: {q: {tmeout: 1h}}",
@@ -190,3 +191,31 @@ def test_secrets_are_hidden_wherever_settings_are_shown(settings_of):
 
     assert ("params.hf_token", HIDDEN, "projects/p/project.yaml:2") in shown_values(settings)
     assert "canary" not in config_yaml(settings)
+
+
+@pytest.mark.parametrize(
+    ("workspace", "project"),
+    [
+        ("", "run: x\nparams: {hf_token: [canary]}\nseed: canary-free"),
+        ("hosts: {gpu: {password: canary}}", "run: x"),
+        ("hosts: {gpu: {password: {env: 4711}}}", "run: x"),
+        ("hosts: {gpu: {passphrase: 4711}}", "run: x"),
+        ("", "run: x\nsecret: canary"),
+    ],
+)
+def test_messages_do_not_show_what_a_secret_is(settings_of, workspace, project):
+    with pytest.raises(ConfigError) as caught:
+        settings_of(workspace, project)
+
+    assert "4711" not in str(caught.value)
+    assert "canary" not in str(caught.value).replace("canary-free", "")
+
+
+def test_a_message_about_a_secret_tells_what_is_expected(settings_of):
+    with pytest.raises(ConfigError) as caught:
+        settings_of("hosts: {gpu: {password: canary}}")
+
+    assert caught.value.message == (
+        "nasexp.yaml:1:25: hosts.gpu.password: found something that is not shown, "
+        "expected keys and values"
+    )

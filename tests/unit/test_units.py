@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasexp.config.units import Duration, Money, Rate, Size, clock
+from nasexp.config.units import Duration, FiniteDuration, Money, Rate, Size, clock
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,11 @@ def test_anything_else_is_no_duration(text):
 
 def test_never_is_endless():
     assert math.isinf(Duration.parse("never").seconds)
+    assert "never" in Duration.expected
+    assert "never" not in FiniteDuration.expected
+    assert FiniteDuration.parse("90s") == FiniteDuration(90)
+    with pytest.raises(ValueError, match="a duration such as 90s"):
+        FiniteDuration.parse("never")
     assert str(Duration.parse("never")) == "never"
 
 

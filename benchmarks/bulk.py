@@ -1,0 +1,259 @@
+"""Bulk copies through nasexp's own code against `tar | tar` over the same way to the host.
+
+Trees of 10,000 files of 4 KiB and one file of 1 GiB, up and down, all in memory where there is
+a /dev/shm. The peer makes a digest in the same pass (`tee >(openssl dgst -sha256)`), but checks
+nothing, lists nothing, and does not wait for the disk; nasexp does all three. Run it from the
+top of the repository:
+
+    python -m benchmarks.bulk
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from benchmarks._compare import Case, Measured, compare, exit_code, parser
+from nasexp.archives.pack import pack
+from nasexp.backup.copying import copy_home
+from nasexp.connections.bulk.download import Download
+from nasexp.connections.bulk.link import Link
+from nasexp.connections.bulk.upload import Source, upload
+from nasexp.connections.local import connect_local
+from nasexp.runs.paths import RunPaths
+from nasexp.stages.transfer import nasexp_transfer
+from nasexp.testing.fakes import QuietMonitor
+from nasexp.values import Archive, Workdir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from nasexp.connections.protocol import Connection
+
+SMALL_FILES, SMALL_BYTES = 10_000, 4096
+LARGE_BYTES = 1 << 30
+MIB = 1 << 20
+COMMANDS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to a host.
+
+    Attributes:
+        name: as in the titles.
+        connect: opens nasexp's connection.
+        shell: what runs one sh text on the host, for the peer: its words, then the text.
+        bars: the largest good ratios by case.
+    """
+
+    name: str
+    connect: Callable[[], Connection]
+    shell: Sequence[str]
+    bars: dict[str, float]
+
+
+def ways() -> list[Way]:
+    """Return the ways to a host that are measured."""
+    bars = {"small up": 2.0, "small down": 2.5, "large up": 2.0, "large down": 2.0}
+    return [Way("local", lambda: connect_local("local"), ["sh", "-c"], bars)]
+
+
+def main() -> int:
+    arguments = _arguments()
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    results: list[Measured] = []
+    with tempfile.TemporaryDirectory(prefix="nasexp-benchmark-", dir=memory) as name:
+        folder = Path(name)
+        make_small(folder / "small" / "bin")
+        make_large(folder / "large" / "bin")
+        for way in ways():
+            with contextlib.closing(way.connect()) as connection:
+                bench = Bench(folder, way, connection)
+                for kind, about in (("small", "10,000 x 4 KiB"), ("large", "1 GiB")):
+                    results += bench.up(kind, about, arguments.rounds)
+                    results += bench.down(kind, about, arguments.rounds)
+                results += bench.commands(arguments.rounds)
+    if arguments.stream_gib:
+        measure_memory(arguments.stream_gib)
+    return exit_code(results, check=arguments.check)
+
+
+def _arguments() -> Any:
+    made = parser(__doc__, rounds=3)
+    made.add_argument(
+        "--stream-gib", type=int, default=0, help="measure the memory of so long a stream, too"
+    )
+    return made.parse_args()
+
+
+class Bench:
+    """The comparisons over one way."""
+
+    def __init__(self, folder: Path, way: Way, connection: Connection) -> None:
+        self._folder = folder
+        self._way = way
+        self._connection = connection
+
+    def up(self, kind: str, about: str, rounds: int) -> list[Measured]:
+        """Send a tree: packed before, as the stage before has done it, and unpacked there."""
+        root = self._folder / kind
+        there = self._folder / "there"
+        archive = root / "bin.tar.gz"
+        packed = pack(root / "bin", archive)
+        value = Archive(archive, packed.sha256, packed.size_bytes)
+
+        def ours() -> None:
+            shutil.rmtree(there, ignore_errors=True)
+            nasexp_transfer(self._run(there), self._connection, value)
+
+        peer = _pipe(
+            f"tar -C {root} -b 256 -cf - bin",
+            _on(self._way, f"rm -rf {there} && mkdir {there} && tar -C {there} -xf - && cat"),
+        )
+        return self._compare(f"{about} up", f"{kind} up", peer, [("nasexp transfer", ours)], rounds)
+
+    def down(self, kind: str, about: str, rounds: int) -> list[Measured]:
+        """Fetch a tree: as it is, and as a backup pass does, which lists and looks again."""
+        root = self._folder / kind
+        home = self._folder / "home"
+        facts = _facts(root / "bin")
+
+        def plain() -> None:
+            shutil.rmtree(home, ignore_errors=True)
+            link = Link(self._connection, QuietMonitor())
+            Download(link, str(root / "bin"), home, facts).fetch(facts)
+
+        def backup() -> None:
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            workdir = cast("Workdir", SimpleNamespace(work=str(root)))
+            copy_home(self._run(home), self._connection, workdir)
+
+        peer = _pipe(
+            _on(self._way, f"tar -C {root} -b 256 -cf - bin"),
+            f"(rm -rf {home} && mkdir {home} && tar -C {home} -xf - && cat)",
+        )
+        cases = [("nasexp download", plain), ("nasexp backup pass", backup)]
+        return self._compare(f"{about} down", f"{kind} down", peer, cases, rounds)
+
+    def commands(self, rounds: int) -> list[Measured]:
+        """Ask many small questions; the peer starts its way anew for each."""
+
+        def ours() -> None:
+            for _ in range(COMMANDS):
+                self._connection.run("true")
+
+        def peer() -> None:
+            for _ in range(COMMANDS):
+                subprocess.run([*self._way.shell, "true"], check=True)
+
+        cases = [Case("each anew", peer), Case("nasexp run", ours, 1.0)]
+        return compare(f"{self._way.name}: {COMMANDS} commands", "each anew", cases, rounds)
+
+    def _compare(
+        self,
+        title: str,
+        bar: str,
+        peer: str,
+        ours: list[tuple[str, Callable[[], None]]],
+        rounds: int,
+    ) -> list[Measured]:
+        name = "tar | tar, digest"
+        cases = [Case(name, ["bash", "-c", peer])]
+        cases += [Case(told, function, self._way.bars[bar]) for told, function in ours]
+        return compare(f"{self._way.name}: {title}", name, cases, rounds)
+
+    def _run(self, folder: Path) -> Any:
+        """Return as much of a run as the stages ask for here."""
+        settings = SimpleNamespace(
+            core=SimpleNamespace(output="bin"),
+            host=SimpleNamespace(settings=SimpleNamespace(workdir=str(folder))),
+        )
+        return SimpleNamespace(
+            id="0" * 32,
+            address="p/run_0",
+            paths=RunPaths(folder),
+            settings=settings,
+            monitor=QuietMonitor(),
+        )
+
+
+def _pipe(first: str, second: str) -> str:
+    digest = "tee >(openssl dgst -sha256 >/dev/null)"
+    return f"set -o pipefail; {first} | {digest} | {second}"
+
+
+def _on(way: Way, text: str) -> str:
+    return " ".join([*way.shell, f"'{text}'"])
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What `Download` asks of a manifest."""
+
+    size_bytes: int
+    is_sparse: bool = False
+    version: bytes = b""
+
+
+def _facts(root: Path) -> dict[bytes, Facts]:
+    paths = [path for path in root.rglob("*") if path.is_file()]
+    return {os.fsencode(x.relative_to(root)): Facts(x.stat().st_size) for x in paths}
+
+
+def make_small(folder: Path) -> None:
+    """Write many files of random bytes."""
+    for number in range(SMALL_FILES):
+        parent = folder / f"part_{number % 100}"
+        if number < 100:
+            parent.mkdir(parents=True)
+        (parent / f"file_{number}").write_bytes(os.urandom(SMALL_BYTES))
+
+
+def make_large(folder: Path) -> None:
+    """Write one file of random bytes."""
+    folder.mkdir(parents=True)
+    with (folder / "model").open("wb") as file:
+        for _ in range(LARGE_BYTES // MIB):
+            file.write(os.urandom(MIB))
+
+
+def measure_memory(gibibytes: int) -> None:
+    """Send a long stream that is made on the way, in a process of its own; print its peak."""
+    with tempfile.TemporaryDirectory(prefix="nasexp-benchmark-") as name:
+        command = [sys.executable, "-c", _STREAM, str(gibibytes), name]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    print(f"\n{gibibytes} GiB as a stream: {done.stdout.strip()}")
+
+
+_STREAM = "import sys; from benchmarks.bulk import stream; stream(int(sys.argv[1]), sys.argv[2])"
+
+
+def stream(gibibytes: int, folder: str) -> None:
+    """Send a stream of so many GiB and print the peak of this process's memory."""
+    block = os.urandom(MIB)
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Iterator[bytes]]:
+        yield (block for _ in range(gibibytes * 1024))
+
+    with contextlib.closing(connect_local("local")) as connection:
+        link = Link(connection, QuietMonitor())
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        upload(link, Source(opened, gibibytes << 30), f"{folder}/stream")
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"peak {after / 1024:.0f} MiB, {(after - before) / 1024:.0f} MiB above the start")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
