@@ -10,6 +10,7 @@ NasexpError                1  something of ours failed; the message says what
 │   ├── HostUnreachable    1  the host cannot be reached now; it may be booting
 │   ├── HostKeyRefused     1  the host's key is not trusted, or not the one that was
 │   └── LoginRefused       1  the host does not let this account in
+├── Superseded             1  another driver has taken the run over; this one changes nothing more
 └── Interrupted          130  a person stopped the run
 
 Where several hold for one run: 5 > 130 > 3 > 1 > 6 > 4 (see `ExitCode.worst`).
@@ -130,6 +131,10 @@ class LoginRefused(ConnectionLost):
     def __init__(self, message: str, *, hint: str = "", log: str = "", asks: bool = False) -> None:
         super().__init__(message, hint=hint, log=log)
         self.asks = asks
+
+
+class Superseded(NasexpError):  # noqa: N818 - as above
+    """Another driver has taken the run over; this one must change nothing more."""
 
 
 class Interrupted(NasexpError):  # noqa: N818 - as above

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 
 import pytest
 
 pytest_plugins = ["nasexp.testing"]
+
+
+@pytest.fixture
+def programs_found(monkeypatch):
+    """`nasexp` and `invoke` are on the PATH, as where the environment is activated."""
+    folder = os.path.dirname(sys.executable)
+    monkeypatch.setenv("PATH", folder + os.pathsep + os.environ["PATH"])
 
 
 def pytest_addoption(parser):

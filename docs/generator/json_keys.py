@@ -39,7 +39,7 @@ SHOW = RECORD | {
 STATUS = {
     "run": "address",
     "status": "`running`, or `interrupted` when its driver is gone",
-    "stage": "the stage that began last",
+    "stage": "the stage that it is in; `train` again after each backup pass",
     "host": "where it is trained",
     "elapsed_seconds": "since the start of the training; null before it",
     "backup_age_seconds": "since the last backup; null before the first",

@@ -7,10 +7,7 @@ from pathlib import Path
 from docs.generator.markdown import code, first_sentence, page, table
 from nasexp.runs.paths import RunPaths
 
-NOT_MADE = {"environment"}
-"""Names that are kept free and that no run has yet."""
-
-PASSING = {"incoming", "driver"}
+PASSING = {"incoming", "driver", "driver_log", "progress", "requests"}
 """What is there only while a run is driven."""
 
 INTRO = """\
@@ -39,7 +36,10 @@ INFO = {
 }
 
 EVENTS = {
-    "run.created": ("id, run, command, machine, host", "the run has its number and identity"),
+    "run.created": (
+        "id, run, command, machine, host",
+        "the run has its number and identity; command is what a person typed, less secrets",
+    ),
     "stage.started": ("stage", "a stage begins; `backup` at each pass"),
     "stage.finished": (
         "stage, seconds, error",
@@ -107,11 +107,10 @@ def page_text() -> str:
 def _files(*, passing: bool) -> list[list[str]]:
     rows = []
     for name, member in vars(RunPaths).items():
-        wanted = isinstance(member, property) and name not in NOT_MADE
-        if wanted and (name in PASSING) == passing:
+        if isinstance(member, property) and (name in PASSING) == passing:
             path = getattr(RunPaths(Path("run")), name)
             rows.append([code(path.name + "/" * (name in FOLDERS)), first_sentence(member.fget)])
     return rows
 
 
-FOLDERS = {"output", "incoming"}
+FOLDERS = {"output", "incoming", "requests"}

@@ -49,14 +49,15 @@ value in force and where it was set."""
 VALUES = """\
 ## How values are written
 
-- A **duration** is `90s`, `2h30m`, `1d`, `1w`, or `never`; a bare number is refused.
+- A **duration** is `90s`, `2h30m`, `1d`, `1w`, or `never` where the table says so; a bare number is
+  refused.
 - A **size** is `500MB`, `5GB` (powers of 1000) or `2GiB` (powers of 1024).
 - A **rate** is an amount, a currency of three letters, and `/h`: `45 EUR/h`.
 - Only `true` and `false` are booleans. `no`, `010` and `22:30` stay the text that was written;
   `1e3` is a number.
 - Unknown keys, keys that stand twice, tags and tabs are refused, with file, line and column.
 - A value whose key ends in a word such as `token`, `password` or `api_key` is hidden wherever
-  settings are shown or kept."""
+  settings are shown or kept, and in messages about it."""
 
 PROFILES = """\
 ## profiles

@@ -29,6 +29,7 @@ READ = {
 }
 
 INV = {
+    "NASEXP_INV": "Set by it: the path that it tells you to call it by.",
     "NASEXP_PYTHON": "The Python to make the environment from, 3.11 or newer.",
     "NASEXP_VENV": "Another folder to make the environment in.",
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nasexp.billing.faults import count_starts, fault_of, plausible
 from nasexp.billing.months import month_of
 from nasexp.config.units import Rate
+from nasexp.config.zone import shown_time
 from nasexp.runs.paths import RunPaths, run_folders
 from nasexp.runs.record import RUNNING, read_record
 
@@ -163,7 +164,7 @@ class _Reader:
         state = "still runs" if run.status == RUNNING else "has no driver and no end"
         if run.started is None:
             return f"{state}, no start of its training is known"
-        shown = run.started.astimezone(self._zone).strftime("%Y-%m-%d %H:%M") if run.month else "?"
+        shown = shown_time(run.started, self._zone) if run.month else "?"
         return f"{state}, its training started {shown}"
 
     def _copied(self, record: Record) -> str:

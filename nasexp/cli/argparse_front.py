@@ -19,22 +19,25 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `nasexp ARGUMENTS` and return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    typed = tuple(words)
     workspace, words = _leading_workspace(words)
     if words and words[0] in COMMANDS:
         # Only the command that was asked for is imported.
-        return run_command(load_command(words[0]), words[1:], workspace)
+        return run_command(load_command(words[0]), words[1:], workspace, typed)
     commands = {command.name: command for command in [*load_commands(), *_extra(workspace)]}
     if words and words[0] in commands:
-        return run_command(commands[words[0]], words[1:], workspace)
+        return run_command(commands[words[0]], words[1:], workspace, typed)
     _overview(commands).parse_args(words or ["--help"])
     return 2
 
 
-def run_command(command: Command, words: Sequence[str], workspace: str = "") -> int:
-    """Parse the words of one command and call it."""
+def run_command(
+    command: Command, words: Sequence[str], workspace: str, typed: Sequence[str]
+) -> int:
+    """Parse the words of one command and call it; `typed` is all that stood behind `nasexp`."""
     values = vars(parser_of(command).parse_args(words))
     given = values.pop("workspace_given") or workspace
-    return call(command, CommandContext(given, "nasexp"), values)
+    return call(command, CommandContext(given, "nasexp", words=typed), values)
 
 
 def parser_of(command: Command) -> argparse.ArgumentParser:

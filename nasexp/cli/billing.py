@@ -45,8 +45,9 @@ def report(
 
 def _make(workspace: Workspace, project: str, client: str, month: str) -> Report:
     from nasexp.billing.lines import read_books  # noqa: PLC0415 - `--help` needs none of it
-    from nasexp.billing.months import check_month, workspace_zone  # noqa: PLC0415
+    from nasexp.billing.months import check_month  # noqa: PLC0415
     from nasexp.billing.summary import Selection, summarise  # noqa: PLC0415
+    from nasexp.config.zone import workspace_zone  # noqa: PLC0415
 
     selection = Selection(project, " ".join(client.split()), check_month(month))
     projects = [workspace.project(project)] if project else workspace.projects()

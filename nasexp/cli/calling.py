@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from nasexp.cli.outlet import Outlet, silence
 from nasexp.errors import ExitCode, NasexpError
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ def call(command: Command, context: CommandContext, values: dict[str, Any]) -> i
         tell(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted", file=Outlet(sys.stderr), flush=True)
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # `nasexp logs | head`: the reader has enough. Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return int(ExitCode.OK)
     except OSError as error:
         tell(NasexpError(f"{error.filename or 'the system'}: {error.strerror}"))
@@ -34,13 +35,11 @@ def call(command: Command, context: CommandContext, values: dict[str, Any]) -> i
 
 def tell(error: NasexpError) -> None:
     """Print an error on stderr, in red where that can be seen."""
-    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    out = Outlet(sys.stderr)  # a terminal that is gone must not change the exit code
+    colour = out.isatty() and not os.environ.get("NO_COLOR")
     red, plain = ("\033[31m", "\033[0m") if colour else ("", "")
-    lines = error.message.split("\n")
-    print(f"{red}error:{plain} {lines[0]}", file=sys.stderr)
-    for line in lines[1:]:
-        print(f"       {line}", file=sys.stderr)
-    if error.hint:
-        print(f"hint:  {error.hint}", file=sys.stderr)
-    if error.log:
-        print(f"log:   {error.log}", file=sys.stderr)
+    first, *others = error.message.split("\n")
+    lines = [f"{red}error:{plain} {first}", *(f"       {line}" for line in others)]
+    lines += [f"hint:  {error.hint}"] if error.hint else []
+    lines += [f"log:   {error.log}"] if error.log else []
+    print("\n".join(lines), file=out, flush=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from nasexp.cli.outlet import Outlet
 from nasexp.config.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
@@ -21,14 +22,21 @@ class CommandContext:
         workspace: the folder given by `--workspace`; empty to look for one.
         program: what the user typed: `nasexp`, or `invoke`.
         output: where answers go; messages about trouble go to stderr.
+        words: what the user typed behind the program.
     """
 
     def __init__(
-        self, workspace: str = "", program: str = "nasexp", output: TextIO | None = None
+        self,
+        workspace: str = "",
+        program: str = "nasexp",
+        output: TextIO | None = None,
+        words: Sequence[str] = (),
     ) -> None:
         self.given_workspace = workspace
         self.program = program
         self.output = output or sys.stdout
+        self.typed = [program, *words]
+        self._outlet: Outlet | None = None
 
     @functools.cached_property
     def workspace(self) -> Workspace:
@@ -40,6 +48,16 @@ class CommandContext:
         """Whether a person watches, on a terminal that can show more than lines."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", None)
         return self.output.isatty() and not plain
+
+    def outlive_output(self) -> None:
+        """Let what follows go on where the terminal, pipe or file of the output goes away."""
+        self._outlet = Outlet(self.output)
+        self.output = cast("TextIO", self._outlet)  # as much of one as anybody here uses
+
+    @property
+    def lost(self) -> str:
+        """Why nobody can be reached any more, after `outlive_output`; empty while one can."""
+        return self._outlet.lost if self._outlet else ""
 
     def print(self, text: str = "") -> None:
         """Print a line; characters that the terminal cannot show are replaced."""

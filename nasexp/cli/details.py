@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from nasexp.config.units import Size, clock
+from nasexp.config.zone import SECONDS, shown_time, workspace_zone
 from nasexp.runs.journal import read_events
 from nasexp.runs.paths import RunPaths
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from nasexp.cli.context import CommandContext
     from nasexp.runs.journal import Event
 
+_TIMES = ("started", "ended")
 _TOLD = ("status", "error", "ending", "started", "ended", "host", "client", "rate")
 
 
@@ -38,9 +41,12 @@ def details(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
 def print_details(context: CommandContext, folder: Path, document: dict[str, Any]) -> None:
     """Print the document for a person."""
     context.print(document["run"])
+    zone = workspace_zone(context.workspace)
     for key in _TOLD:
-        if document[key]:
-            context.print(f"  {key:9} {document[key]}")
+        if text := document[key]:
+            if key in _TIMES:
+                text = shown_time(datetime.fromisoformat(text), zone, SECONDS)
+            context.print(f"  {key:9} {text}")
     if document["seconds"] is not None:
         context.print(f"  {'trained':9} {clock(document['seconds'])}")
     for name, value in document["columns"].items():

@@ -65,16 +65,17 @@ def plan(context: CommandContext, request: Request) -> ExitCode:
 
 def train(context: CommandContext, request: Request) -> ExitCode:
     """Take a new run through the pipeline; return what its result means."""
+    context.outlive_output()
     ready = _check(context, request)
-    settings, stop = ready.assembly.settings, StopSwitch()
-    with opened_run(context.workspace, ready.project, settings, ready.view) as run:
+    project, view, settings, stop = ready.project, ready.view, ready.assembly.settings, StopSwitch()
+    with opened_run(context.workspace, project, settings, view, context.typed) as run:
         try:
             with _signals_press(stop):
                 for text in ready.notes:
                     run.monitor.note(text)
                 verdict = drive(run, ready.assembly.hooks, stop)
         finally:
-            ready.view.close()
+            view.close()
     if verdict.bug:
         raise verdict.bug
     if verdict.errors:
@@ -92,14 +93,20 @@ def _check(context: CommandContext, request: Request) -> Ready:
 
 @contextlib.contextmanager
 def _signals_press(stop: StopSwitch) -> Iterator[None]:
-    """Let Ctrl-C, a lost terminal and `kill` press the switch while the block runs."""
+    """Let Ctrl-C, a lost terminal and `kill` press the switch while the block runs.
+
+    One that is ignored stays so: that is what nohup, and `&` in a script, ask for.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, lambda *_: stop.press()) for number in signals]
+    press = {signal.SIGINT: stop.press, signal.SIGTERM: stop.press, signal.SIGHUP: stop.hang_up}
+    before = {number: signal.getsignal(number) for number in press}
+    heard = [number for number in press if before[number] is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, lambda number, _frame: press[signal.Signals(number)]())
     try:
         yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, before[number])

@@ -102,18 +102,26 @@ class _Import:
         kept = [f"{setting_line(k.setting)} ({k.setting.origin}): {k.reason}"
                 for k in addition.kept]  # fmt: skip
         self._section("left as it is in nasexp.yaml", kept)
+        same = [f"{setting_line(s)} ({s.origin})" for s in addition.same]
+        self._section("stands in nasexp.yaml already", same)
         return mapped
 
     def _tell_next(self) -> None:
         if self._dry_run:
             self._say("nothing was changed")
             return
+        from nasexp.cli.program import callable_from_anywhere  # noqa: PLC0415 - as above
+
+        obstructed = set()
         for project in self._taken:
             for text in _obstacles(self._context, project):
+                obstructed.add(project.target.name)
                 self._say(f"before {project.target.name} can run: {text}")
         if self._taken:
             name = _first(self._plan, self._taken)
-            self._say(f"next: {self._context.program} run --project {name} --dry-run")
+            program = callable_from_anywhere(self._context.program)
+            word = "then" if name in obstructed else "next"
+            self._say(f"{word}: {program} run --project {name} --dry-run")
 
     def _section(self, title: str, lines: Iterable[str]) -> None:
         found = list(dict.fromkeys(lines))
@@ -159,7 +167,10 @@ def _notes(plan: Plan, taken: Iterable[PlannedProject]) -> Iterator[str]:
     for project in taken:
         for address in project.open_runs:
             yield f"{address} has no end: it was cut off, or goes on there and is not whole here"
-    yield "the power-off one hour after a run is the default here too: `shutdown: {after: 1h}`"
+    yield (
+        "the old scripts switched the server off one hour after a run; this version of nasexp "
+        "switches no host off, `shutdown: {after: 1h}` has no effect yet"
+    )
     for path in sorted((plan.workspace.root / "projects").glob(".import-*")):
         place = plan.workspace.shown(path)
         yield f"{place} is left of an import that was cut off; it can be removed"

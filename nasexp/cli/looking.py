@@ -15,6 +15,8 @@ from nasexp.runs.record import RUNNING, Record, read_record
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nasexp.runs.journal import Event
+
 INTERRUPTED = "interrupted"
 FOLLOW_SECONDS = 0.2
 CHUNK_BYTES = 1 << 20
@@ -135,14 +137,16 @@ def _find(context: CommandContext, address: str) -> Path:
 
 def _print_runs(context: CommandContext, records: list[Record]) -> None:
     from nasexp.config.units import clock  # noqa: PLC0415 - `--json` needs none of it
+    from nasexp.config.zone import shown_time, workspace_zone  # noqa: PLC0415
 
+    zone = workspace_zone(context.workspace)
     names = list(dict.fromkeys(name for record in records for name in record.columns))
     headers = ["run", "status", "started", "time", "host", "client", *names]
     rows = [
         [
             record.address,
             record.status or "?",
-            _local(record.started),
+            shown_time(record.started, zone) if record.started else "",
             "" if (seconds := record.elapsed_seconds()) is None else clock(seconds),
             record.host,
             record.client,
@@ -158,17 +162,29 @@ def _live(context: CommandContext, record: Record) -> dict[str, Any]:
 
     folder = find_run(context.workspace, record.address)
     events = read_events(RunPaths(folder).journal)
-    stages = [event.facts["stage"] for event in events if event.name == "stage.started"]
     backups = [event.time for event in events if event.name == "backup.made"]
     now = datetime.now(UTC)
     return {
         "run": record.address,
         "status": record.status,
-        "stage": stages[-1] if stages else "",
+        "stage": _stage(events),
         "host": record.host,
         "elapsed_seconds": (now - record.started).total_seconds() if record.started else None,
         "backup_age_seconds": (now - backups[-1]).total_seconds() if backups else None,
     }
+
+
+def _stage(events: list[Event]) -> str:
+    """Return the stage that a run is in; a backup pass lies within `train`."""
+    begun: list[str] = []
+    newest = ""
+    for event in events:
+        if event.name == "stage.started":
+            newest = event.facts["stage"]
+            begun.append(newest)
+        elif event.name == "stage.finished" and event.facts["stage"] in begun:
+            begun.remove(event.facts["stage"])
+    return begun[-1] if begun else newest
 
 
 def _status_line(item: dict[str, Any]) -> str:
@@ -204,7 +220,3 @@ def _print_log(context: CommandContext, folder: Path, offset: int, *, raw: bool,
             elif chunk:
                 context.print(printable(chunk.removesuffix(b"\n")))
     return offset
-
-
-def _local(moment: datetime | None) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""

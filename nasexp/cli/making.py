@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from nasexp.cli.context import CommandContext
 from nasexp.cli.definition import Arg, command
+from nasexp.cli.program import callable_from_anywhere
 from nasexp.errors import NasexpError, UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def init(
         raise NasexpError(f"{error.filename or root} cannot be made: {error.strerror}") from error
     context.print(f"{root} is a workspace now")
     _tell(context, made)
-    context.print(f"next: cd {shlex.quote(folder)} && {context.program} new PROJECT")
+    program = callable_from_anywhere(context.program)
+    context.print(f"next: cd {shlex.quote(folder)} && {program} new PROJECT")
 
 
 @command
@@ -71,7 +73,7 @@ def new(
         raise NasexpError(f"{error.filename or target} cannot be made: {error.strerror}") from error
     context.print(f"{workspace.shown(target)} is a project now")
     _tell(context, made)
-    context.print(f"next: {context.program} run --project {project}")
+    context.print(f"next: {callable_from_anywhere(context.program)} run --project {project}")
 
 
 def _fill(root: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from nasexp.archives.select import select
+from nasexp.config.showing import HIDDEN, is_secret
 from nasexp.config.units import Size
 from nasexp.runs.numbering import next_number
 from nasexp.stages.backup import BackupSettings
@@ -29,7 +30,8 @@ def print_plan(
     size = sum((project.code / str(member.path)).stat().st_size for member in chosen.members
                if (project.code / str(member.path)).is_file())  # fmt: skip
     every = settings.section("backup", BackupSettings).every
-    command = fill_in(core.run, core.params)
+    params = {name: HIDDEN if is_secret(name) else value for name, value in core.params.items()}
+    command = fill_in(core.run, params)
     context.print(f"{project.name}/run_{number} would")
     steps = [
         ("connect", f"to {_host(settings)}"),
@@ -38,7 +40,7 @@ def print_plan(
         ("transfer", f"to {settings.host.settings.workdir} there"),
         ("train", f"{command}, environment {_environment(settings)}, timeout {core.timeout}"),
         *[("", note) for note in notes],
-        *[("", f"parameter {name} = {value}") for name, value in core.params.items()],
+        *[("", f"parameter {name} = {value}") for name, value in params.items()],
         ("backup", f"{core.output}/ every {every}"),
         ("collect", f"into {context.workspace.shown(project.results / f'run_{number}')}"),
         ("shutdown", f"{settings.host.name} stays on"),
@@ -62,7 +64,7 @@ def _environment(settings: Settings) -> str:
 def _cost(settings: Settings) -> str:
     rate, timeout = settings.core.rate, settings.core.timeout.seconds
     if rate is None:
-        return "no rate is set: this run would cost nobody anything"
+        return "no rate is set: `report` would count its hours, but no amount"
     if math.isinf(timeout):
         return f"it costs {rate} as long as it runs"
     cost = rate.cost(Decimal(str(timeout)))

@@ -18,7 +18,9 @@ def run(
     backup_every: Annotated[str, Arg("how often the output comes home, as 10m")] = "",
     profile: Annotated[str, Arg("a named set of settings under `profiles:`")] = "",
     set_: Annotated[list[str], Arg("any setting, as params.lr=0.1; may be repeated")] = (),  # type: ignore[assignment] # never changed
-    foreground: Annotated[bool, Arg("stay with the run to its end (so it is for now)")] = False,  # noqa: ARG001 - see its help
+    foreground: Annotated[  # noqa: ARG001 - every run does, in this version
+        bool, Arg("stay with the run to its end; Ctrl-C stops the training")
+    ] = False,
     dry_run: Annotated[bool, Arg("say all that would be done and change nothing")] = False,
 ) -> ExitCode:
     """Take a project through all seven stages.

@@ -35,4 +35,6 @@ def config(
 def _text(value: object) -> str:
     import json  # noqa: PLC0415 - as above
 
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # An empty text shows as `""`: a blank would not tell that nothing is set.
+    plain = isinstance(value, str) and value
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nasexp import hookimpl
 from nasexp.config.units import Size, clock
+from nasexp.config.zone import shown_time, workspace_zone
 from nasexp.runs.console import printable
 
 if TYPE_CHECKING:
@@ -33,12 +34,18 @@ class PlainView:
 
     def __init__(self, context: CommandContext) -> None:
         self.context = context
+        self._zone = workspace_zone(context.workspace)
         self.warnings: list[str] = []
         self._rest = b""
 
+    @property
+    def lost(self) -> str:
+        """See `View.lost`."""
+        return self.context.lost
+
     def line(self, text: str) -> None:
         """Print one line with the time."""
-        self.context.print(f"{time.strftime('%H:%M:%S')} {text}")
+        self.context.print(f"{shown_time(datetime.now(UTC), self._zone, '%H:%M:%S')} {text}")
 
     def note(self, text: str) -> None:
         """See `Monitor.note`."""
@@ -106,7 +113,7 @@ def ask_on_terminal(prompt: str) -> str | None:
 
     try:
         return getpass.getpass(prompt)
-    except EOFError:
+    except (EOFError, OSError):  # a terminal that went away
         return None
 
 

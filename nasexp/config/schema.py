@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import msgspec
 
+from nasexp.config.showing import is_secret
 from nasexp.config.units import UNITS
 from nasexp.errors import ConfigError
 
@@ -121,7 +122,9 @@ def _check_unit(value: Value, unit: Any, path: str) -> list[Problem]:
 
 
 def _mismatch(value: Value, path: str, allowed: str) -> Problem:
-    return Problem(value.origin, path, f"found {_show(value.data)}, expected {allowed}")
+    secret = any(map(is_secret, [path, *path.replace("[", ".").split(".")]))
+    found = "something that is not shown" if secret else _show(value.data)
+    return Problem(value.origin, path, f"found {found}, expected {allowed}")
 
 
 def _show(data: Any) -> str:
@@ -134,8 +137,10 @@ def _show(data: Any) -> str:
 
 def expected(spec: Spec) -> str:
     """Say in words what a type accepts."""
-    names = [_type_name(kind) for kind in _options(spec) if kind is not type(None)]
-    return " or ".join(dict.fromkeys(names))
+    kinds = [kind for kind in _options(spec) if kind is not type(None)]
+    if {bool, int, float, str} == set(kinds):
+        return "text, a number, true or false"
+    return " or ".join(dict.fromkeys(map(_type_name, kinds)))
 
 
 def _type_name(kind: Any) -> str:
@@ -148,7 +153,7 @@ def _type_name(kind: Any) -> str:
     if (inner := _item_type(kind)) is not None:
         return f"a list of {_type_name(inner)}"
     if (inner := _entry_type(kind)) is not None:
-        return f"keys with {expected(inner)} each"
+        return f"names, each with {expected(inner)}"
     plain = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
     return plain.get(kind, "keys and values")
 

@@ -66,7 +66,8 @@ class WorkspaceSettings(Schema, frozen=True):
     """The project that commands mean when they name none."""
     timezone: str = ""
     """The zone that times are shown and months are counted in (`Europe/Berlin`); empty: this
-    machine's."""
+    machine's. In run.info the times for people are always this machine's, as `date` prints them;
+    `--json` and events.jsonl have UTC."""
 
 
 class SecretSource(Schema, frozen=True):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nasexp.config.settings import Settings
     from nasexp.config.values import Value
 
 HIDDEN = "***"
+_KEY = re.compile(r"[\w.-]+(?=\W?\s*[:=])")
 _SECRET_WORDS = frozenset({"password", "passwd", "passphrase", "secret", "token", "credentials"})
 _SECRET_PAIRS = frozenset(
     {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key")}
@@ -22,6 +26,18 @@ def is_secret(path: str) -> bool:
     if words[-1] == "apikey" or words[-1].rstrip("s") in _SECRET_WORDS | {"credential"}:
         return True
     return tuple(words[-2:]) in _SECRET_PAIRS
+
+
+def without_secrets(words: Iterable[str]) -> list[str]:
+    """Return the words of a command line; from a secret's value on, as in `a.token=x`, hidden."""
+    return [_cut(word) for word in words]
+
+
+def _cut(word: str) -> str:
+    for key in _KEY.finditer(word):
+        if is_secret(key[0]):
+            return f"{word[: key.end()]}={HIDDEN}"
+    return word
 
 
 def shown_values(settings: Settings) -> list[tuple[str, Any, str]]:

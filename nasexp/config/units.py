@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal
 from functools import total_ordering
-from typing import Any
+from typing import Any, Self
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
@@ -46,13 +46,13 @@ class Duration(_Unit):
     """A length of time in seconds; `never` is endless."""
 
     __slots__ = ("seconds",)
-    expected = "a duration such as 90s, 2h30m or 1d"
+    expected = "a duration such as 90s, 2h30m or 1d, or never"
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     @classmethod
-    def parse(cls, text: str) -> Duration:
+    def parse(cls, text: str) -> Self:
         """Read `90s`, `2h30m`, `1d` or `never`; raises ValueError for anything else."""
         if text == "never":
             return cls(math.inf)
@@ -72,6 +72,19 @@ class Duration(_Unit):
             count, rest = divmod(rest, _SECONDS[unit])
             text += f"{count:.0f}{unit}" if count else ""
         return text + f"{rest:g}s" if rest or not text else text
+
+
+class FiniteDuration(Duration):
+    """A length of time that has an end."""
+
+    expected = "a duration such as 90s, 2h30m or 1d"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `90s`, `2h30m` or `1d`; raises ValueError for anything else, `never` too."""
+        if text == "never":
+            raise ValueError(cls.expected)
+        return super().parse(text)
 
 
 @total_ordering
@@ -147,7 +160,7 @@ class Rate(_Unit):
         return f"{self.hourly}/h"
 
 
-UNITS = (Duration, Size, Money, Rate)
+UNITS = (Duration, FiniteDuration, Size, Money, Rate)
 
 
 def clock(seconds: float) -> str:

@@ -27,7 +27,10 @@ case $1 in '~') set -- "$HOME" ;; '~/'*) set -- "$HOME/${1#'~/'}" ;; esac
 mkdir -p "$1/runs" && chmod 700 "$1" && cd "$1" && pwd -P
 """
 
-_PUT = 'umask 077 && cat > "$1.part" && mv -f "$1.part" "$1"'
+# Each writer has a part of its own: two drivers may bring the same agent at the same moment.
+_PUT = (
+    'umask 077 && cat > "$1.part.$$" && mv -f "$1.part.$$" "$1" || { rm -f "$1.part.$$"; exit 7; }'
+)
 
 _HAS_FILE = 'test -f "$1"'
 

@@ -45,12 +45,14 @@ class Addition:
 
     Attributes:
         taken: the settings to add.
-        kept: those for which the file speaks already.
+        kept: those for which the file says something else.
+        same: those that the file has already, word for word.
         content: the whole new file; None where text at its end would not say what it should.
     """
 
     taken: tuple[Setting, ...]
     kept: tuple[Kept, ...]
+    same: tuple[Setting, ...]
     content: bytes | None
 
     @property
@@ -81,9 +83,9 @@ def plan_addition(workspace: Workspace, settings: Sequence[Setting]) -> Addition
     path = workspace.config_file
     shown = workspace.shown(path)
     present = read_yaml(path, shown)
-    taken, kept = _choose(present, settings)
-    content = _appended(path.read_bytes(), taken)
-    return Addition(tuple(taken), tuple(kept), _if_sound(content, present, taken, shown))
+    taken, kept, same = _choose(present, settings)
+    content = _if_sound(_appended(path.read_bytes(), taken), present, taken, shown)
+    return Addition(tuple(taken), tuple(kept), tuple(same), content)
 
 
 def write_addition(workspace: Workspace, addition: Addition) -> None:
@@ -133,10 +135,13 @@ def _scalar(text: str) -> str:
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
-def _choose(present: Value, settings: Iterable[Setting]) -> tuple[list[Setting], list[Kept]]:
-    """Part the settings into those to add and those whose key is there already."""
+def _choose(
+    present: Value, settings: Iterable[Setting]
+) -> tuple[list[Setting], list[Kept], list[Setting]]:
+    """Part the settings: those to add, those whose key is there, those that are there as such."""
     taken: list[Setting] = []
     kept: list[Kept] = []
+    same: list[Setting] = []
     for setting in settings:
         top = present.data.get(setting.path[0])
         if top is None and _names_a_host(setting, present, taken):
@@ -147,7 +152,9 @@ def _choose(present: Value, settings: Iterable[Setting]) -> tuple[list[Setting],
             kept.append(Kept(setting, f"`{setting.path[0]}:` is there, add it by hand"))
         elif found != setting.value:
             kept.append(Kept(setting, f"{present.origin.source} says {found}"))
-    return taken, kept
+        else:
+            same.append(setting)
+    return taken, kept, same
 
 
 def _names_a_host(setting: Setting, present: Value, taken: Iterable[Setting]) -> bool:

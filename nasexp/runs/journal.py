@@ -88,7 +88,7 @@ def read_events(path: Path) -> list[Event]:
         StageError: a line in the middle is damaged or was edited; says which.
     """
     lines, _ = _read_lines(path)
-    return [_decode(line) for line in lines]
+    return [decode_event(line) for line in lines]
 
 
 def _encode(event: str, time: datetime, facts: dict[str, Any], previous: str) -> bytes:
@@ -97,7 +97,8 @@ def _encode(event: str, time: datetime, facts: dict[str, Any], previous: str) ->
     return body + _CRC_MARK + f'{zlib.crc32(body):08x}"}}\n'.encode()
 
 
-def _decode(line: bytes) -> Event:
+def decode_event(line: bytes) -> Event:
+    """Return the event of a whole line."""
     fields = json.loads(line)
     own = ("event", "time", "prev", "crc")
     facts = {key: value for key, value in fields.items() if key not in own}
@@ -108,7 +109,8 @@ def _digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
-def _is_whole(line: bytes) -> bool:
+def is_whole(line: bytes) -> bool:
+    """Whether a line is all there and says what was written."""
     body, mark, rest = line.rpartition(_CRC_MARK)
     return bool(mark) and line.endswith(b"\n") and rest[:8] == f"{zlib.crc32(body):08x}".encode()
 
@@ -119,11 +121,11 @@ def _read_lines(path: Path) -> tuple[list[bytes], int]:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return [], 0
-    if lines and not _is_whole(lines[-1]):
+    if lines and not is_whole(lines[-1]):
         lines.pop()
     previous = FIRST
     for number, line in enumerate(lines, start=1):
-        if not _is_whole(line) or f'"prev":"{previous}"'.encode() not in line:
+        if not is_whole(line) or f'"prev":"{previous}"'.encode() not in line:
             raise StageError(
                 f"{path}, line {number}: the journal is damaged or was edited",
                 hint="restore the file from a backup of the NAS; nothing was changed",

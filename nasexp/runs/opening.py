@@ -1,4 +1,4 @@
-"""Opens a run: its folder with number, identity, configuration, journal and first record."""
+"""Opens a run, a new one or one that lost its driver: folder, identity, journal, lock."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import contextlib
 import os
 import platform
 import shutil
-import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nasexp.config.showing import config_yaml
-from nasexp.errors import NasexpError
+from nasexp.config.showing import config_yaml, without_secrets
+from nasexp.errors import NasexpError, StageError
 from nasexp.runs.files import write_whole
 from nasexp.runs.journal import Journal, read_events
 from nasexp.runs.locking import lock_driver
 from nasexp.runs.numbering import make_run_folder, new_run_id
-from nasexp.runs.paths import RunPaths
-from nasexp.values import Run
+from nasexp.runs.paths import RunPaths, run_number
+from nasexp.runs.requests import person
+from nasexp.values import Monitor, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nasexp.config.settings import Settings
     from nasexp.config.workspace import Project, Workspace
-    from nasexp.values import Monitor
 
 
 class RunJournal:
@@ -32,7 +31,8 @@ class RunJournal:
 
     def __init__(self, paths: RunPaths) -> None:
         self._journal = Journal(paths.journal)
-        self._last = {event.name: event.facts for event in read_events(paths.journal)}
+        self._before = read_events(paths.journal)
+        self._last = {event.name: event.facts for event in self._before}
 
     def write(self, event: str, **facts: Any) -> object:
         """See `Recorder.write`."""
@@ -44,41 +44,65 @@ class RunJournal:
         """See `Recorder.last`."""
         return self._last.get(event)
 
+    def texts(self, event: str) -> list[str]:
+        """Return the texts of all such events that stood there when it was opened."""
+        return [found.facts["text"] for found in self._before if found.name == event]
+
     def close(self) -> None:
         """Close the file."""
         self._journal.close()
+
+
+class View(Monitor, Protocol):
+    """What shows a run to a person; it never fails, as the run is none of its business."""
+
+    @property
+    def lost(self) -> str:
+        """Why nothing can be shown any more, such as a closed terminal; empty while it can."""
+        ...
 
 
 @dataclass
 class RunMonitor:
     """Journals what a person is told, and hands it to the view."""
 
-    view: Monitor
+    view: View
     journal: RunJournal
     warnings: list[str] = field(default_factory=list)
+    _alone: bool = False
 
     def note(self, text: str) -> None:
         """See `Monitor.note`."""
         self._keep("note", text)
         self.view.note(text)
+        self._note_loss()
 
     def warn(self, text: str) -> None:
         """See `Monitor.warn`."""
         self.warnings.append(text)
         self._keep("warning", text)
         self.view.warn(text)
+        self._note_loss()
 
     def progress(self, done_bytes: int, total_bytes: int) -> None:
         """See `Monitor.progress`."""
         self.view.progress(done_bytes, total_bytes)
+        self._note_loss()
 
     def console(self, data: bytes) -> None:
         """See `Monitor.console`."""
         self.view.console(data)
+        self._note_loss()
 
     def ask(self, prompt: str) -> str | None:
         """See `Monitor.ask`."""
         return self.view.ask(prompt)
+
+    def _note_loss(self) -> None:
+        """Say once in the journal that nobody sees the run any more; it goes on to its end."""
+        if self.view.lost and not self._alone:
+            self._alone = True
+            self._keep("note", f"the output is gone ({self.view.lost}); the run goes on")
 
     def _keep(self, event: str, text: str) -> None:
         # Words about trouble must reach the person even when a full disk is the trouble.
@@ -88,9 +112,20 @@ class RunMonitor:
 
 @contextlib.contextmanager
 def opened_run(
-    workspace: Workspace, project: Project, settings: Settings, view: Monitor
+    workspace: Workspace,
+    project: Project,
+    settings: Settings,
+    view: View,
+    command: Sequence[str] = (),
 ) -> Iterator[Run]:
     """Make a new run and drive it alone while the block runs.
+
+    Args:
+        workspace: where the project lies.
+        project: what is run.
+        settings: of this run.
+        view: what shows it.
+        command: what a person typed, to be kept with the run.
 
     Raises:
         StageError: the results folder cannot be written.
@@ -100,29 +135,75 @@ def opened_run(
     try:
         lock = lock_driver(paths)
         journal = RunJournal(paths)
-        run_id = _describe(paths, journal, f"{project.name}/run_{number}", settings)
+        facts = {"run": f"{project.name}/run_{number}", "command": without_secrets(command)}
+        _describe(paths, journal, facts, settings)
     except NasexpError:
         shutil.rmtree(folder, ignore_errors=True)  # no run came of it
         raise
+    with _driven(paths, lock, journal):
+        yield _run(workspace, project, settings, RunMonitor(view, journal), paths)
+
+
+@contextlib.contextmanager
+def reopened_run(
+    workspace: Workspace, project: Project, settings: Settings, view: View, paths: RunPaths
+) -> Iterator[Run]:
+    """Drive on a run that has no driver any more.
+
+    Args:
+        workspace: where the project lies.
+        project: whose run it is.
+        settings: those that the run was begun with.
+        view: what shows it.
+        paths: of the run.
+
+    Raises:
+        StageError: another process drives it, or its journal is damaged.
+    """
+    lock = lock_driver(paths)
     try:
-        monitor = RunMonitor(view, journal)
-        yield Run(run_id, number, workspace, project, paths, settings, journal, monitor)
+        journal = RunJournal(paths)
+    except BaseException:
+        os.close(lock)
+        raise
+    with _driven(paths, lock, journal):
+        journal.write("run.resumed", machine=platform.node(), by=person())
+        monitor = RunMonitor(view, journal, warnings=journal.texts("warning"))
+        yield _run(workspace, project, settings, monitor, paths)
+
+
+@contextlib.contextmanager
+def _driven(paths: RunPaths, lock: int, journal: RunJournal) -> Iterator[None]:
+    try:
+        yield
     finally:
         journal.close()
-        os.close(lock)
+        # Before the lock is free: the next driver makes a file of its own.
         paths.driver.unlink(missing_ok=True)
+        os.close(lock)
 
 
-def _describe(paths: RunPaths, journal: RunJournal, address: str, settings: Settings) -> str:
-    """Write down what the run is; return its new identity."""
-    run_id = new_run_id()
+def _run(
+    workspace: Workspace, project: Project, settings: Settings, monitor: RunMonitor, paths: RunPaths
+) -> Run:
+    journal, number = monitor.journal, run_number(paths.folder.name)
+    created = journal.last("run.created")
+    if created is None or number is None:
+        raise StageError(f"{paths.journal} does not say what run this is")
+    return Run(created["id"], number, workspace, project, paths, settings, journal, monitor)
+
+
+def _describe(
+    paths: RunPaths, journal: RunJournal, facts: dict[str, Any], settings: Settings
+) -> None:
+    """Write down what the run is: its new identity, and what people want to see of it."""
     journal.write(
         "run.created",
-        id=run_id,
-        run=address,
-        command=[os.path.basename(sys.argv[0]), *sys.argv[1:]],  # noqa: PTH119 - a name
+        id=new_run_id(),
+        **facts,
         machine=platform.node(),
         host=settings.host.name,
+        training=settings.core.run,
+        timeout=str(settings.core.timeout),
     )
     write_whole(paths.config, config_yaml(settings))
-    return run_id

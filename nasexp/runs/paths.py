@@ -49,11 +49,6 @@ class RunPaths:
         return self.folder / "config.yaml"
 
     @property
-    def environment(self) -> Path:
-        """What was found on the host, as plain text files."""
-        return self.folder / "environment"
-
-    @property
     def output(self) -> Path:
         """The newest whole copy of the training's output."""
         return self.folder / "output"
@@ -77,6 +72,21 @@ class RunPaths:
     def driver(self) -> Path:
         """Locked by the driver for its life."""
         return self.folder / ".driver"
+
+    @property
+    def driver_log(self) -> Path:
+        """What a driver in the background had to say beside the journal: tracebacks."""
+        return self.folder / ".driver.log"
+
+    @property
+    def progress(self) -> Path:
+        """How far a copy is; a hint for who looks on, worth nothing later."""
+        return self.folder / ".progress"
+
+    @property
+    def requests(self) -> Path:
+        """What people ask of the driver, a file each."""
+        return self.folder / ".requests"
 
 
 def run_folders(project: Project) -> list[tuple[int, Path]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DATE_FORMAT = "%a %b %d %H:%M:%S %Z %Y"
-"""As `date` prints it in the C locale."""
+"""As `date` prints it in the C locale, in this machine's zone: what the old scripts wrote."""
 
 RUNNING, OK, FAILED, STOPPED = "running", "ok", "failed", "stopped"
 COLUMN_PREFIX = "column."

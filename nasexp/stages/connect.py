@@ -14,10 +14,10 @@ from nasexp.config.schema import Schema
 from nasexp.config.settings import ConfigSection
 from nasexp.config.units import Duration, clock
 from nasexp.connections.dialing import connect_host
-from nasexp.errors import HostUnreachable
+from nasexp.errors import ConnectionLost, HostUnreachable
 
 if TYPE_CHECKING:
-    from nasexp.connections.protocol import Connection
+    from nasexp.connections.protocol import Answer, Connection
     from nasexp.connections.shell import ShellConnection
     from nasexp.values import Run
 
@@ -55,20 +55,11 @@ def nasexp_config_section() -> ConfigSection:
 @hookimpl(trylast=True)
 def nasexp_connect(run: Run) -> Connection:
     """Connect, wait where that can help, and keep the host from switching off."""
-    host = run.settings.host
-    connection = _connect_patiently(run)
-    if host.settings.address:
-        run.monitor.note(f"connected to {host.name} ({host.settings.address}) by {connection.via}")
-        _cancel_power_off(run, connection)
-    return connection
-
-
-def _connect_patiently(run: Run) -> ShellConnection:
     patience = run.settings.section("connect", ConnectSettings).patience
     give_up, pause = time.monotonic() + patience.seconds, FIRST_PAUSE_SECONDS
     while True:
         try:
-            return connect_host(run.settings.host, run.workspace.root, run.monitor.ask)
+            return _connect(run)
         except HostUnreachable as error:
             left = give_up - time.monotonic()
             if left <= 0:
@@ -80,6 +71,21 @@ def _connect_patiently(run: Run) -> ShellConnection:
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
 
+def _connect(run: Run) -> ShellConnection:
+    host = run.settings.host
+    connection = connect_host(host, run.workspace.root, run.monitor.ask)
+    if not host.settings.address:
+        return connection
+    try:
+        answer = connection.run(_CANCEL_POWER_OFF)
+    except ConnectionLost as error:  # right behind the login: that is no better than before it
+        connection.close()
+        raise HostUnreachable(error.message, hint=error.hint) from error
+    run.monitor.note(f"connected to {host.name} ({host.settings.address}) by {connection.via}")
+    _tell_power_off(run, host.name, answer)
+    return connection
+
+
 def _gave_up(error: HostUnreachable, patience: Duration) -> HostUnreachable:
     if not patience.seconds:
         return error
@@ -87,8 +93,7 @@ def _gave_up(error: HostUnreachable, patience: Duration) -> HostUnreachable:
     return HostUnreachable(waited, hint=error.hint)
 
 
-def _cancel_power_off(run: Run, connection: ShellConnection) -> None:
-    answer = connection.run(_CANCEL_POWER_OFF)
+def _tell_power_off(run: Run, host: str, answer: Answer) -> None:
     if not answer.output:
         return
     found = answer.text()
@@ -96,8 +101,8 @@ def _cancel_power_off(run: Run, connection: ShellConnection) -> None:
     run.journal.write("power_off.cancelled", when=found, ok=not answer.status)
     if answer.status:
         run.monitor.warn(
-            f"host '{connection.name}' is going to switch off ({when}) and this account may not "
+            f"host '{host}' is going to switch off ({when}) and this account may not "
             f"prevent it: {answer.complaint()}"
         )
     else:
-        run.monitor.note(f"host '{connection.name}' was going to switch off ({when}): cancelled")
+        run.monitor.note(f"host '{host}' was going to switch off ({when}): cancelled")

@@ -28,8 +28,8 @@ class ShutdownSettings(Schema, frozen=True):
     """The section `shutdown`."""
 
     after: Duration = Duration.parse("1h")
-    """How long a host stays on after its last run; `never` leaves it on. This machine is never
-    switched off."""
+    """How long a host is to stay on after its last run; `never` leaves it on. The key is read and
+    checked, but has no effect yet: this version switches no host off."""
 
 
 @hookimpl

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nasexp import hookimpl
 from nasexp.config.schema import Schema
 from nasexp.config.settings import ConfigSection, Scalar
-from nasexp.config.units import Duration
+from nasexp.config.units import FiniteDuration
 from nasexp.errors import StageError
 from nasexp.host.programs import PROTOCOL_VERSION, install_agent, launch, put_file
 from nasexp.launchers.agent import AgentJob
@@ -35,7 +35,7 @@ mkdir -p ../segments/1
 class TrainSettings(Schema, frozen=True):
     """The section `train`."""
 
-    grace: Duration = Duration.parse("10s")
+    grace: FiniteDuration = FiniteDuration.parse("10s")
     """How long the training may take to end after TERM, before KILL."""
 
 

@@ -43,7 +43,7 @@ def workspace(
 ) -> WorkspaceMaker:
     """An empty workspace; the home folder, where `local` keeps its runs, is the test's own."""
     folder = tmp_path_factory.mktemp("nasexp")
-    for name in ("NASEXP_WORKSPACE", "NASEXP_DISABLE_PLUGIN_AUTOLOAD"):
+    for name in ("NASEXP_WORKSPACE", "NASEXP_INV", "NASEXP_DISABLE_PLUGIN_AUTOLOAD"):
         monkeypatch.delenv(name, raising=False)
     (folder / "home").mkdir()
     monkeypatch.setenv("HOME", str(folder / "home"))

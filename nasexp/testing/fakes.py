@@ -68,6 +68,8 @@ class FakeConnection:
 class QuietMonitor:
     """A monitor that keeps what it is told."""
 
+    lost = ""
+
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.warnings: list[str] = []

@@ -127,6 +127,12 @@ def test_an_output_folder_outside_of_the_workdir(workspace, output):
     refused(workspace, ["run", "--project", "p"], 2, "output: found")
 
 
+def test_a_grace_without_an_end(workspace):
+    workspace.add_project("p", "true", "train: {grace: never}")
+
+    refused(workspace, ["run"], 2, "train.grace: found 'never', expected a duration such as")
+
+
 def test_wrong_words_on_the_command_line(workspace):
     workspace.add_project("p", "true")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from nasexp.cli.argparse_front import parser_of
 from nasexp.cli.definition import Arg, command, load_commands, read_command
 from nasexp.cli.invoke_front import CommandTask, collection
+from nasexp.config.showing import without_secrets
 from nasexp.errors import PluginError
 
 TASKS = "from nasexp.cli.invoke_front import collection\n\nns = collection()\n"
@@ -134,6 +134,41 @@ def test_a_function_that_is_no_command_is_refused():
     assert Arg("help").flag == ""
 
 
+def typed(workspace, number):
+    return next(iter(workspace.events("p", number))).facts["command"]
+
+
+def test_a_run_keeps_what_a_person_typed(workspace, invoke, monkeypatch):
+    workspace.add_project("p", "mkdir output", "params: {api_key: x, lr: 1}")
+    words = ["run", "--project", "p", "--set", "params.lr=2", "--set", "params.api_key=canary"]
+    hidden = [*words[:-1], "params.api_key=***"]
+    root = ["--workspace", str(workspace.root)]
+    by_module = subprocess.run([sys.executable, "-m", "nasexp", *root, *words])
+    by_invoke = invoke(*words)
+    monkeypatch.setenv("NASEXP_INV", "/x/inv")
+    by_inv = invoke("--write-pyc", "--search-root", str(workspace.root), *words)
+
+    assert (by_module.returncode, by_invoke.returncode, by_inv.returncode) == (0, 0, 0)
+    assert typed(workspace, 0) == ["nasexp", *root, *hidden]
+    assert typed(workspace, 1) == typed(workspace, 2) == ["invoke", *hidden]
+    assert "canary" not in workspace.run_paths("p").journal.read_text()
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("params.lr=1", "params.lr=1"),
+        ("params.hf_token=a=b", "params.hf_token=***"),
+        ("--set=params.api-key=x", "--set=params.api-key=***"),
+        ("params={lr: 1, token: x}", "params={lr: 1, token=***"),
+        ('params={"token": "x"}', 'params={"token=***'),
+        ("client=the token bearer", "client=the token bearer"),
+    ],
+)
+def test_secrets_of_a_command_line_are_hidden(word, shown):
+    assert without_secrets(["run", word]) == ["run", shown]
+
+
 def test_runs_json_keeps_its_keys(workspace):
     workspace.add_project("p", "mkdir output")
     workspace.nasexp("run").assert_ok()
@@ -223,6 +258,7 @@ def test_config_shows_values_with_their_origins_and_hides_secrets(workspace):
     assert "canary" not in called.output
     assert re.search(r"^timeout +1h +nasexp.yaml:1$", called.output, re.MULTILINE)
     workspace.nasexp("config").assert_code(0, "timeout", "nasexp.yaml:1")
+    assert re.search(r'^client +"" +default$', called.output, re.MULTILINE)
 
 
 def test_a_pipe_gets_plain_lines_and_a_terminal_the_live_view(workspace):

@@ -120,6 +120,7 @@ def config_of(workspace):
     return (workspace.root / "nasexp.yaml").read_text()
 
 
+@pytest.mark.usefixtures("programs_found")
 def test_a_whole_folder_comes_over(workspace, old, imported):
     old.add_project()
 
@@ -148,7 +149,7 @@ host: server # auto_runner.config:12, dl_host
     assert lines[1] == f"  example_proj: bin/, 2 runs (run_0 to run_1), {size}B"
     assert "  auto_runner.config:14: working_dir=$1" in lines
     assert "  example_proj/example_proj.config:4: conda_env=tensorflow-1.13" in lines
-    assert "`shutdown: {after: 1h}`" in called.output
+    assert "this version of nasexp switches no host off" in called.output
     assert lines[-1] == "next: nasexp run --project example_proj --dry-run"
 
 
@@ -303,6 +304,10 @@ def test_what_stands_in_the_way_of_a_first_run_is_told(workspace, old, imported)
         0, "before example_proj can run: projects/example_proj/bin/run.sh has Windows"
     )
     called.assert_code(0, "before without can run: run: projects/without/bin/gone.sh is missing")
+    assert "next:" not in called.output, "what is next is to mend it"
+    last = called.output.splitlines()[-1]
+    assert last.startswith("then: ")
+    assert last.endswith(" run --project example_proj --dry-run")
 
 
 def test_names_that_are_none_of_nasexp_are_told(workspace, old, imported):
@@ -444,6 +449,18 @@ def test_settings_that_are_there_already_stay(workspace, old, imported):
         "left as it is in nasexp.yaml:\n  timeout: 2h (auto_runner.config:5): nasexp.yaml says 1h\n"
         in called.output
     )
+
+
+def test_settings_that_are_there_as_they_were_are_told(workspace, old, imported):
+    workspace.write({"nasexp.yaml": "timeout: 2h\nbackup: {every: 30m}\n"})
+    old.add_project()
+
+    for words in (["--dry-run"], []):
+        told = imported(0, *words).output.partition("stands in nasexp.yaml already:\n")[2]
+        assert told.startswith(
+            "  timeout: 2h (auto_runner.config:5)\n  backup: {every: 30m} (auto_runner.config:7)\n"
+        )
+    assert config_of(workspace).count("30m") == 1
 
 
 def test_a_config_that_cannot_be_appended_to_gets_its_lines_told(workspace, old, imported):
@@ -704,6 +721,7 @@ def test_a_nasexp_yaml_that_cannot_be_written(workspace, old, imported, monkeypa
     assert config_of(workspace) == ""
 
 
+@pytest.mark.usefixtures("programs_found")
 def test_invoke_takes_it_too(workspace, old):
     workspace.write(
         {"tasks.py": "from nasexp.cli.invoke_front import collection\n\nns = collection()\n"}

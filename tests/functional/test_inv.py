@@ -44,7 +44,7 @@ for name in ("invoke", "nasexp"):
 import json, os, sys
 json.dump({
     "arguments": sys.argv[1:], "folder": os.getcwd(), "prefix": sys.prefix,
-    "workspace": os.environ.get("NASEXP_WORKSPACE"),
+    "workspace": os.environ.get("NASEXP_WORKSPACE"), "called": os.environ["NASEXP_INV"],
 }, sys.stdout)
 ''')
 print("end", file=calls)
@@ -180,6 +180,30 @@ def test_names_its_workspace_only_where_it_would_not_be_found(inv, tmp_path):
     assert inv(cwd=tmp_path)["workspace"] == str(inv.folder)
     assert inv(cwd=inside)["workspace"] is None
     assert inv(cwd=tmp_path, NASEXP_WORKSPACE="/other")["workspace"] == "/other"
+
+
+def test_another_workspace_that_one_stands_in_is_the_one_meant(inv, tmp_path):
+    other = tmp_path / "other" / "projects" / "p"
+    other.mkdir(parents=True)
+    (inv.folder / "nasexp.yaml").touch()
+
+    assert inv(cwd=other)["workspace"] == str(inv.folder)
+    (tmp_path / "other" / "nasexp.yaml").touch()
+    assert inv(cwd=other)["workspace"] is None
+    assert inv(cwd=tmp_path / "other")["workspace"] is None
+    assert inv(cwd=tmp_path)["workspace"] == inv(cwd="/")["workspace"] == str(inv.folder)
+    (tmp_path / "linked").symlink_to(other)
+    assert inv(cwd=tmp_path / "linked")["workspace"] is None
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_says_by_which_path_it_can_be_called(inv, tmp_path, shell):
+    if not shutil.which(shell[0]):
+        pytest.skip(f"{shell[0]} missing")
+    (tmp_path / "link").symlink_to(inv.folder / "inv")
+
+    for program in ("./inv", tmp_path / "link"):
+        assert inv(prefix=shell, program=program)["called"] == str(inv.folder / "inv")
 
 
 def test_files_of_the_current_folder_are_not_taken_for_modules(inv, tmp_path):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from nasexp.cli.argparse_front import main
+
+ROOT = Path(__file__).parents[2]
 
 
 def made(root):
@@ -33,6 +36,7 @@ def test_what_init_and_new_make_runs_at_once_on_both_fronts(workspace, tmp_path,
         assert (folder / "output" / "model.json").read_text().startswith('{"step": 2')
 
 
+@pytest.mark.usefixtures("programs_found")
 def test_init_tells_what_it_made_and_what_comes_next(workspace, capsys):
     folder = workspace.root.parent / "other"
     assert main(["init", str(folder)]) == 0
@@ -41,6 +45,36 @@ def test_init_tells_what_it_made_and_what_comes_next(workspace, capsys):
     for name in made(folder):
         assert f"  {name}" in told
     assert f"next: cd {folder} && nasexp new PROJECT" in told
+
+
+def test_init_tells_a_path_where_the_name_would_not_be_found(workspace, capsys, monkeypatch):
+    folder = workspace.root.parent / "other"
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert main(["init", str(folder)]) == 0
+
+    told = capsys.readouterr().out.splitlines()[-1].removeprefix("next: ")
+    done = subprocess.run(
+        ["sh", "-c", told.replace("PROJECT", "p")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, (told, done.stderr)
+    assert (folder / "projects/p/project.yaml").is_file()
+    again = done.stdout.splitlines()[-1].removeprefix("next: ")
+    done = subprocess.run(["sh", "-c", f"{again} --dry-run"], cwd=folder, capture_output=True)
+    assert done.returncode == 0, (again, done.stderr)
+
+
+def test_under_inv_its_path_is_told(workspace, tmp_path):
+    inv = "/some where/inv"
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "init", str(tmp_path / "w")],
+        cwd=tmp_path,
+        env={**os.environ, "NASEXP_INV": inv},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"next: cd {tmp_path / 'w'} && '{inv}' new PROJECT\n")
 
 
 def test_init_leaves_alone_what_lies_there(workspace, capsys):

@@ -285,6 +285,32 @@ def test_results_outside_the_output_folder_are_never_thrown_away(workspace, sett
     assert workspace.record("p").status == "failed"
 
 
+def test_a_training_that_fails_before_it_writes_has_one_reason(workspace):
+    workspace.add_project("p", "echo no GPU; exit 3", "output: results")
+
+    called = workspace.nasexp("run", "--project", "p").assert_code(
+        6, "error: the training ended with exit code 3", "the training wrote no files"
+    )
+
+    assert "warning" not in called.output
+    assert "collect   ok" in called.output
+    record = workspace.record("p")
+    assert (record.error, record.warnings) == ("the training ended with exit code 3", 0)
+    assert workspace.host_runs() == []
+
+
+def test_what_a_failing_training_wrote_elsewhere_is_kept_and_told(workspace):
+    workspace.add_project("p", "mkdir models; echo x >models/last; exit 3", "output: results")
+
+    called = workspace.nasexp("run", "--project", "p").assert_code(
+        6, "error: the training ended with exit code 3", "it wrote models/last"
+    )
+
+    [folder] = workspace.host_runs()
+    assert (folder / "work/models/last").read_text() == "x\n"
+    assert str(folder) in called.output
+
+
 def test_a_named_output_folder_that_is_missing_is_an_error(workspace):
     workspace.add_project("p", "true", "output: results")
 
@@ -370,6 +396,18 @@ def test_dry_run_tells_all_and_changes_nothing(workspace):
 
     assert sorted(workspace.root.rglob("*")) == before
     assert not (workspace.home / ".nasexp").exists()
+
+
+def test_dry_run_hides_secrets_and_says_what_no_rate_means(workspace):
+    workspace.add_project("p", "echo {api_key}", "params: {api_key: canary}")
+
+    called = workspace.nasexp("run", "--dry-run").assert_code(
+        0,
+        "parameter api_key = ***",
+        "no rate is set: `report` would count its hours, but no amount",
+    )
+
+    assert "canary" not in called.output
 
 
 def test_flags_are_the_strongest_layer(workspace):
