@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LOGIN_SHELL_READS = "exec /bin/sh -s"
 LINK_FAILED = 255
+CONNECT_SECONDS = 10
 FAST_CIPHER = "aes128-gcm@openssh.com"
 END_SECONDS = 2.0
 
@@ -46,7 +47,7 @@ Host *
   StrictHostKeyChecking yes
   UserKnownHostsFile {known_hosts}
   UpdateHostKeys no
-  ConnectTimeout 10
+  ConnectTimeout {connect_seconds}
   TCPKeepAlive yes
   ServerAliveInterval 5
   ServerAliveCountMax 3
@@ -119,6 +120,9 @@ class OpensshCarrier:
     def _options(self) -> list[str]:
         login = self._login
         options = ["-T", "-p", str(login.port), "-l", login.user]
+        if login.jumps:
+            # It waits for the jump as well, which must be the first to say what is wrong.
+            options += ["-o", f"ConnectTimeout={CONNECT_SECONDS * (1 + len(login.jumps))}"]
         if login.identities_only:
             options += ["-o", "IdentitiesOnly=yes"]
             options += [word for key in login.identities for word in ("-i", key.replace("%", "%%"))]
@@ -150,7 +154,9 @@ def write_config(folder: Path, login: Login, known_hosts: str = "") -> None:
         link.unlink(missing_ok=True)
         link.symlink_to(file)
         names.append(str(link))
-    text = _CONFIG.format(known_hosts=" ".join(names) or "none")
+    text = _CONFIG.format(
+        known_hosts=" ".join(names) or "none", connect_seconds=CONNECT_SECONDS
+    )
     (folder / "config").write_text(text)
 
 
@@ -185,10 +191,12 @@ def _can_hold_socket(folder: Path) -> bool:
 
 
 _SIGNS = (
+    ("open failed: connect failed", Trouble.BEHIND),
     ("Could not resolve hostname", Trouble.NAME),
     ("Connection refused", Trouble.REFUSED),
     ("No route to host", Trouble.ROUTE),
     ("Network is unreachable", Trouble.ROUTE),
+    ("timed out during banner exchange", Trouble.FROZEN),
     ("timed out", Trouble.SILENT),
     ("not responding", Trouble.SILENT),
     ("kex_exchange_identification", Trouble.HANGS_UP),
@@ -199,8 +207,9 @@ _SIGNS = (
 
 def diagnose(name: str, login: Login, said: str) -> ConnectionLost:
     """Turn what `ssh` complained of into an error that says what to do."""
+    login = _complained_of(login, said)
     if "IDENTIFICATION HAS CHANGED" in said or "REVOKED HOST KEY" in said:
-        return changed_key(name, _sent_key(said), _trusted_entry(said))
+        return changed_key(name, login, _sent_key(said), _trusted_entry(said))
     if "Host key verification failed" in said or "host key is known for" in said:
         return unknown_key(name, login)
     if "Permission denied" in said or "Too many authentication failures" in said:
@@ -211,6 +220,22 @@ def diagnose(name: str, login: Login, said: str) -> ConnectionLost:
             return unreachable(name, login, trouble)
     lines = [line for line in said.splitlines() if line.strip()]
     return ConnectionLost(f"host '{name}': {lines[-1] if lines else 'ssh ended without a word'}")
+
+
+_NAMES_A_MACHINE = re.compile(
+    r"host key is known for (\S+) and|Host key for (\S+) has changed|@(\S+): Permission denied"
+    r"|connect to host (\S+) port|Could not resolve hostname (\S+?):"
+)
+
+
+def _complained_of(login: Login, said: str) -> Login:
+    """Return the machine that the complaint is about: a jump on the way, or the host itself."""
+    match = _NAMES_A_MACHINE.search(said)
+    told = next(filter(None, match.groups()), "") if match else ""
+    for hop in login.jumps:
+        if told in (hop.name_in_known_hosts, hop.hostname, hop.target):
+            return hop
+    return login
 
 
 def _sent_key(said: str) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paramiko
+from paramiko.common import MSG_DISCONNECT, cMSG_GLOBAL_REQUEST
 from paramiko.ssh_exception import IncompatiblePeer
 
 from nasexp.connections.hostkeys import HostKey, trusted_keys
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from nasexp.connections.settings import Login
 
 BANNER_SECONDS, LOGIN_SECONDS, CHANNEL_SECONDS = 15.0, 30.0, 15.0
-KEEPALIVE_SECONDS = 5
+KEEPALIVE_SECONDS, MOST_UNANSWERED = 5, 3
 END_SECONDS = 5.0
 WINDOW_BYTES, PACKET_BYTES = 8 << 20, 64 << 10
 # A key exchange in the middle of a copy has ended connections with a slow reader; the limit that
@@ -40,8 +43,9 @@ def log_in_over_jumps(name: str, login: Login, secrets: Secrets) -> list[paramik
     try:
         for hop in (*login.jumps, login):
             with translated(name, hop):
-                chain.append(_start(name, hop, _link(hop, chain[-1] if chain else None)))
-                _log_in(name, hop, chain[-1], secrets)
+                pulse = _start(name, hop, _link(hop, chain[-1] if chain else None))
+                chain.append(pulse.transport)
+                _log_in(name, hop, pulse, secrets)
     except BaseException:
         close_all(chain)
         raise
@@ -116,7 +120,7 @@ def meaning(error: Exception, name: str, login: Login) -> ConnectionLost:
 
 # The first that fits: a class stands before those that it derives from.
 _TROUBLES: dict[type[Exception], Trouble] = {
-    paramiko.ChannelException: Trouble.REFUSED,  # the jump before it could not reach it
+    paramiko.ChannelException: Trouble.BEHIND,
     paramiko.SSHException: Trouble.HANGS_UP,
     EOFError: Trouble.HANGS_UP,
     socket.gaierror: Trouble.NAME,
@@ -160,20 +164,78 @@ def _transport(link: Any, login: Login) -> paramiko.Transport:
     return transport
 
 
-def _start(name: str, login: Login, link: Any) -> paramiko.Transport:
-    transport = _transport(link, login)
+def _start(name: str, login: Login, link: Any) -> Pulse:
+    transport, began = _transport(link, login), time.monotonic()
+    pulse = Pulse(transport)
     try:
         transport.start_client(timeout=BANNER_SECONDS)
         key = transport.get_remote_server_key()
         check_key(name, login, HostKey(key.get_name(), key.asbytes()))
-    except BaseException:
+    except BaseException as error:
         transport.close()
+        is_late = time.monotonic() >= began + BANNER_SECONDS - 1
+        if is_late and isinstance(error, paramiko.SSHException | EOFError):
+            raise unreachable(name, login, Trouble.FROZEN) from error
         raise
-    transport.set_keepalive(KEEPALIVE_SECONDS)
-    return transport
+    return pulse
 
 
-def _log_in(name: str, login: Login, transport: paramiko.Transport, secrets: Secrets) -> None:
+class Pulse:
+    """Ends a transport whose peer is gone, frozen, or cut off behind a jump that answers still.
+
+    paramiko's own keepalive wants no answer, and TCP hears only of the nearest machine. So a peer
+    that is silent is asked for an answer, and given up when it owes too many.
+    """
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        self.transport = transport
+        self._unanswered = 0
+        self._said_goodbye = False
+        self._asking = threading.Thread()
+        self._read: Callable[[], Any] = transport.packetizer.read_message
+        setattr(transport.packetizer, "read_message", self._read_message)  # noqa: B010 - a method
+        transport.packetizer.set_keepalive(KEEPALIVE_SECONDS, self._beat)
+
+    def _read_message(self) -> Any:
+        kind, message = self._read()
+        self._unanswered = 0
+        self._said_goodbye |= kind == MSG_DISCONNECT
+        return kind, message
+
+    def is_lost(self) -> bool:
+        """Whether the link broke; a peer that does not want us any more says so."""
+        return not (self.transport.is_active() or self._said_goodbye)
+
+    def _beat(self) -> None:
+        """Ask, in the transport's own thread; it ends the transport when this raises."""
+        if self._unanswered >= MOST_UNANSWERED:
+            raise EOFError
+        self._unanswered += 1
+        if not self._asking.is_alive():
+            # Not here: who sends waits for others who do, and then nobody would count.
+            self._asking = threading.Thread(target=self._ask, daemon=True)
+            self._asking.start()
+
+    def _ask(self) -> None:
+        message = paramiko.Message()
+        message.add_byte(cMSG_GLOBAL_REQUEST)
+        message.add_string("keepalive@openssh.com")
+        message.add_boolean(b=True)
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self.transport._send_user_message(message)  # type: ignore[attr-defined]  # noqa: SLF001 - the public one waits
+
+
+def _log_in(name: str, login: Login, pulse: Pulse, secrets: Secrets) -> None:
+    try:
+        _try_methods(name, login, pulse.transport, secrets)
+    except (LoginRefused, paramiko.AuthenticationException) as error:
+        # paramiko says the same of a link that broke while it waited for the answer.
+        if pulse.is_lost():
+            raise EOFError from error
+        raise
+
+
+def _try_methods(name: str, login: Login, transport: paramiko.Transport, secrets: Secrets) -> None:
     methods = _methods(transport, login)
     if not methods:
         return  # let in without a question

@@ -26,6 +26,8 @@ class Trouble(Enum):
     REFUSED = "nothing listens at {login.hostname} port {login.port}"
     ROUTE = "there is no way to {login.hostname}: it may be off"
     SILENT = "{login.hostname} port {login.port} does not answer: it may be off"
+    BEHIND = "the machine before it does not get to {login.hostname} port {login.port}"
+    FROZEN = "{login.hostname} port {login.port} takes the call and says nothing: it may be frozen"
     HANGS_UP = "{login.hostname} hangs up at once: it may be busy or booting"
 
 
@@ -49,7 +51,8 @@ def check_key(name: str, login: Login, key: HostKey) -> None:
         return
     if trusted:
         same = [entry for entry in trusted if entry.key.kind == key.kind]
-        raise changed_key(name, f"{key.kind} {key.fingerprint}", (same or trusted)[0])
+        found = f"{key.kind} {key.fingerprint}"
+        raise changed_key(name, login, found, (same or trusted)[0])
     raise unknown_key(name, login, key)
 
 
@@ -62,9 +65,11 @@ def unknown_key(name: str, login: Login, key: HostKey | None = None) -> HostKeyR
     )
 
 
-def changed_key(name: str, found: str, known: Entry | None) -> HostKeyRefused:
+def changed_key(name: str, login: Login, found: str, known: Entry | None) -> HostKeyRefused:
     """Return the error for a host that shows another key than it used to."""
-    lines = [f"host '{name}' shows another key than the one that was trusted: nothing was sent"]
+    lines = [
+        f"host '{name}' ({login}) shows another key than the one that was trusted: nothing was sent"
+    ]
     if known:
         lines.append(f"trusted: {known.key.kind} {known.key.fingerprint}  ({known.place})")
     lines.append(f"found:   {found}")
@@ -106,8 +111,8 @@ def no_shell(name: str, said: bytes) -> StageError:
     shown = f": it says {text[:SAID_CHARACTERS]!r}" if text else ""
     return StageError(
         f"the account on host '{name}' logs in but gets no shell{shown}",
-        hint="nasexp needs an account that can run /bin/sh; look for ForceCommand, "
-        "internal-sftp or nologin on the host",
+        hint="nasexp needs an account that can run /bin/sh; look for `exit` in ~/.bashrc, "
+        "ForceCommand, internal-sftp or nologin on the host",
     )
 
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nasexp.connections.protocol import DEADLINE_SECONDS, Answer, new_marker, set_words
-from nasexp.errors import ConnectionLost, StageError
+from nasexp.errors import ConnectionLost, HostUnreachable, StageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,13 @@ class ShellConnection:
         deadline = time.monotonic() + GREETING_SECONDS
         shell = self._carrier.open()
         try:
-            said = _greet(shell, deadline)
+            try:
+                said = _greet(shell, deadline)
+            except ConnectionLost as error:
+                raise HostUnreachable(
+                    f"host '{self.name}' does not answer: {error.message}",
+                    hint="is it frozen, or far too busy?",
+                ) from error
             if said is not None:
                 raise self._carrier.explain(shell, said)
         except BaseException:

@@ -84,6 +84,12 @@ def lab(make_lab):
     return make_lab("nas", "gpu")
 
 
+@pytest.fixture(params=["openssh", "paramiko"])
+def via(request):
+    """What carries the connection: each test holds for both."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def shared_lab(tmp_path_factory):
     """A lab as `lab`, for the tests of a module that leave it as they found it."""
