@@ -83,8 +83,11 @@ def check_all(
 
 def _room(workspace: Workspace) -> Finding:
     free = Size(shutil.disk_usage(workspace.root).free)
-    if not os.access(workspace.root / "projects", os.W_OK):
-        return Finding("workspace", State.FAULT, "projects/ cannot be written", "see its owner")
+    projects = workspace.root / "projects"
+    folder = projects if projects.exists() else workspace.root  # `new` makes it
+    if not os.access(folder, os.W_OK):
+        shown = f"{workspace.shown(folder)}/"
+        return Finding("workspace", State.FAULT, f"{shown} cannot be written", "see its owner")
     if free < LITTLE_ROOM:
         return Finding("workspace", State.WARNING, f"only {free} are free here for results")
     return Finding("workspace", State.OK, f"{free} free for results")

@@ -5,7 +5,8 @@ NasexpError                1  something of ours failed; the message says what
 ├── ConfigError            2  one or more problems in the configuration files
 ├── PluginError            3  a plugin could not be loaded or broke its contract
 ├── StageError             1  a stage of the pipeline failed
-│   └── TrainingFailed     6  the training itself failed or timed out
+│   ├── TrainingFailed     6  the training itself failed or timed out
+│   └── RunClosed          1  a person ended the run, as its host never came back
 ├── ConnectionLost         1  there is no link to the host; says nothing about the job
 │   ├── HostUnreachable    1  the host cannot be reached now; it may be booting
 │   ├── HostKeyRefused     1  the host's key is not trusted, or not the one that was
@@ -104,6 +105,10 @@ class TrainingFailed(StageError):  # noqa: N818 - it is the training that failed
     """The training itself failed, or ran into its timeout."""
 
     exit_code = ExitCode.TRAINING
+
+
+class RunClosed(StageError):  # noqa: N818 - as above
+    """A person ended the run, as its host never came back."""
 
 
 class ConnectionLost(NasexpError):  # noqa: N818 - the name says what happened

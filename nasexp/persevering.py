@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING, TypeVar
 
-from nasexp.connections.bulk.redial import HOPELESS, Redial
+from nasexp.connections.bulk.redial import HOPELESS, Clock, Redial
 from nasexp.stages.connect import ConnectSettings
+from nasexp.wishes import sleep_watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,12 @@ def for_ever(run: Run, ask: Callable[[], T]) -> T:
     """Ask a stage until the link holds, for ever: there are results on the host.
 
     A refused login or key is told loudly; a person has to mend that, and can.
+
+    Raises:
+        RunClosed: a person has ended the run meanwhile.
     """
-    redial, told = Redial(run.monitor.note, math.inf), False
+    clock = Clock(sleep=lambda seconds: sleep_watching(run, seconds))
+    redial, told = Redial(run.monitor.note, math.inf, clock), False
     while True:
         try:
             return redial.keep_trying(ask)
@@ -42,4 +46,4 @@ def for_ever(run: Run, ask: Callable[[], T]) -> T:
             if not told:
                 run.monitor.warn(f"{error.message}; still trying")
             told = True
-            time.sleep(REFUSED_PAUSE_SECONDS)
+            sleep_watching(run, REFUSED_PAUSE_SECONDS)

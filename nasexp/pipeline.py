@@ -15,18 +15,24 @@ from typing import TYPE_CHECKING
 
 from nasexp.errors import NasexpError, StageError, TrainingFailed
 from nasexp.following import Follower
+from nasexp.launchers.recorded import RecordedJob
 from nasexp.persevering import for_ever, while_patient
 from nasexp.runs.record import write_record
 from nasexp.values import Ending, Outcome, Stage
-from nasexp.verdict import Verdict, one_line, record_of
+from nasexp.verdict import Verdict, one_line, record_of, recorded_ending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nasexp.connections.protocol import Connection
     from nasexp.dispatch import Hooks
     from nasexp.stopping import StopSwitch
-    from nasexp.values import Collected, Job, Run
+    from nasexp.values import Collected, Job, Run, Workdir
+
+    Step = Callable[[Stage], contextlib.AbstractContextManager[None]]
+
+INTENT = "training.intent"
+"""The event behind which the training may have started, for all that is known here."""
 
 
 def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
@@ -41,32 +47,57 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
     write_record(run.paths, record_of(run))
     with verdict.of_errors():
         with step(Stage.CONNECT):
-            connection = link = hooks.connect(run)
+            connection = link = _connect(run, hooks)
         with step(Stage.ARCHIVE):
             archive = hooks.archive(run)
         with step(Stage.TRANSFER):
             workdir = while_patient(run, lambda: hooks.transfer(run, link, archive))
         with step(Stage.TRAIN):
-            environment = while_patient(run, lambda: hooks.environment(run, link, workdir))
-            run.journal.write("environment.ready", name=environment.name)
-            with stop.armed():
-                job = for_ever(run, lambda: hooks.train(run, link, workdir, environment))
-                follower = Follower(run, hooks, connection, job, step, stop)
-                verdict.ending = follower.follow()
-            _refuse_failure(run, verdict.ending, log_complete=follower.log_complete)
-    if job and verdict.ending:
+            job, verdict.ending = _train(run, hooks, link, workdir, step, stop)
+            _refuse_failure(run, verdict.ending)
+    closed = run.journal.last("run.closed") is not None
+    if closed:
+        verdict.ending = recorded_ending(run)
+    if job and verdict.ending and not closed:
         with verdict.of_warnings(), step(Stage.BACKUP):
             for_ever(run, lambda: hooks.backup(run, link, job))
         with verdict.of_errors(), step(Stage.COLLECT):
             collected = for_ever(run, lambda: hooks.collect(run, link, job))
             _fill_columns(run, hooks, verdict, collected)
     with verdict.of_power(), step(Stage.SHUTDOWN):
-        verdict.power = while_patient(run, lambda: hooks.shutdown(run, connection))
+        there = None if closed else connection
+        verdict.power = while_patient(run, lambda: hooks.shutdown(run, there))
     if connection:
         with verdict.of_errors():
             connection.close()
     hooks.run_finished(run, verdict.settle())
     return verdict
+
+
+def _connect(run: Run, hooks: Hooks) -> Connection:
+    """Connect; once the training may run, only its host can tell how it goes, and is waited for."""
+    if run.journal.last(INTENT):
+        return for_ever(run, lambda: hooks.connect(run))
+    return hooks.connect(run)
+
+
+def _train(
+    run: Run, hooks: Hooks, link: Connection, workdir: Workdir, step: Step, stop: StopSwitch
+) -> tuple[Job, Ending]:
+    """Start the training, or find it again, and follow it to its end; once that is known, tell it.
+
+    The intent is journalled first: whoever drives this run on asks the host, and starts nothing
+    that was started.
+    """
+    if ending := recorded_ending(run):
+        return RecordedJob(workdir, ending), ending
+    persist = for_ever if run.journal.last(INTENT) else while_patient
+    environment = persist(run, lambda: hooks.environment(run, link, workdir))
+    run.journal.write("environment.ready", name=environment.name)
+    run.journal.write(INTENT)
+    with stop.armed():
+        job = for_ever(run, lambda: hooks.train(run, link, workdir, environment))
+        return job, Follower(run, hooks, link, job, step, stop).follow()
 
 
 @contextlib.contextmanager
@@ -93,11 +124,11 @@ def _journal(run: Run, stage: Stage, event: str, **facts: object) -> None:
         run.journal.write(event, stage=stage.value, **facts)
 
 
-def _refuse_failure(run: Run, ending: Ending, *, log_complete: bool) -> None:
+def _refuse_failure(run: Run, ending: Ending) -> None:
     log = run.workspace.shown(run.paths.log)
     if not ending.ok:
         raise TrainingFailed(f"the training {_told(ending)}", log=log)
-    if not log_complete:
+    if not (run.journal.last("training.ended") or {}).get("log_complete"):
         raise StageError(
             "log.log is not complete: its disk has no room",
             hint="the whole console lies with the run on the host",

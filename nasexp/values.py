@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from nasexp.jobs import ClockOffset, Ending, Observation, State, Why
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -18,6 +20,26 @@ if TYPE_CHECKING:
     from nasexp.config.settings import Settings
     from nasexp.config.workspace import Project, Workspace
     from nasexp.runs.paths import RunPaths
+
+__all__ = [
+    "Archive",
+    "ClockOffset",
+    "Collected",
+    "Ending",
+    "Environment",
+    "Job",
+    "Monitor",
+    "Observation",
+    "Outcome",
+    "PowerDecision",
+    "Recorder",
+    "Run",
+    "Snapshot",
+    "Stage",
+    "State",
+    "Why",
+    "Workdir",
+]
 
 
 class Stage(Enum):
@@ -130,112 +152,6 @@ class Environment:
     setup: str = ""
 
 
-class Why(Enum):
-    """How a job ended."""
-
-    EXIT = "exit"
-    SIGNAL = "signal"
-    TIMEOUT = "timeout"
-    STOPPED = "stopped"
-    LOST = "lost"
-    REBOOT = "reboot"
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The one end of a job.
-
-    Attributes:
-        why: how it ended.
-        exit_code: of the command; None when nobody saw it.
-        seconds: its length by the host's uptime, less the time that the host was suspended.
-        latest_seconds: the most that it can have been, where the end was not seen to the second.
-        cause: what is known to have made it fail, in words; empty when nothing is.
-        survivors: processes on the host that could not be ended.
-    """
-
-    why: Why
-    exit_code: int | None
-    seconds: float
-    latest_seconds: float | None = None
-    cause: str = ""
-    survivors: tuple[int, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether the training did what it should."""
-        return self.why is Why.EXIT and self.exit_code == 0
-
-    def __str__(self) -> str:
-        return f"{self._how()} ({self.cause})" if self.cause else self._how()
-
-    def _how(self) -> str:
-        if self.why is Why.EXIT:
-            return f"exit code {self.exit_code}"
-        if self.why is Why.SIGNAL and self.exit_code is not None:
-            return f"killed by signal {self.exit_code - 128}"
-        return {
-            Why.TIMEOUT: "ran into its timeout",
-            Why.STOPPED: "stopped by a person",
-            Why.REBOOT: "the host was rebooted",
-        }.get(self.why, "its end was not seen")
-
-
-class State(Enum):
-    """What a run is on its host, as the files in its folder there tell."""
-
-    STAGING = "staging"
-    READY = "ready"
-    RUNNING = "running"
-    UNWATCHED = "unwatched"
-    ENDING = "ending"
-    ENDED = "ended"
-    REBOOTED = "rebooted"
-    SURVIVORS = "survivors"
-    COLLECTED = "collected"
-    GONE = "gone"
-
-
-@dataclass(frozen=True, slots=True)
-class ClockOffset:
-    """How far a host's wall clock is ahead of ours, at most `error_seconds` off."""
-
-    seconds: float
-    error_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What one look at a job found.
-
-    Attributes:
-        age_seconds: how long ago the training started; None when it has not.
-        ending: its end; None while it runs.
-        console: the bytes of its console from the offset that was asked for, maybe not all.
-        state: what the run is on its host; None where the launcher does not tell.
-        before: what the console holds right before that offset; some of it, maybe nothing.
-        console_bytes: how long the console is; None where that is not known.
-        alive_seconds: how long the training has surely run, by what this look saw; None when it
-            has not started. The driver journals it: after a reboot it bounds the end from below.
-        deadline_left_seconds: until the host ends it; None where nothing limits it.
-        beat_age_seconds: how long ago its warden wrote that it lives.
-        suspended_seconds: how long the host was suspended since the start.
-        clock: of the host.
-    """
-
-    age_seconds: float | None
-    ending: Ending | None
-    console: bytes
-    state: State | None = None
-    before: bytes = b""
-    console_bytes: int | None = None
-    alive_seconds: float | None = None
-    deadline_left_seconds: float | None = None
-    beat_age_seconds: float | None = None
-    suspended_seconds: float = 0.0
-    clock: ClockOffset | None = None
-
-
 @runtime_checkable
 class Job(Protocol):
     """The training command as it runs on the host, watched there."""
@@ -249,8 +165,20 @@ class Job(Protocol):
         """Ask the host how the job is. Raises ConnectionLost: that says nothing of the job."""
         ...
 
-    def stop(self) -> None:
-        """Ask the host to end the job: TERM, grace, KILL; `look` tells when it has ended."""
+    def stop(self, *, now: bool = False) -> None:
+        """Ask the host to end the job: TERM, grace, KILL; `look` tells when it has ended.
+
+        Args:
+            now: KILL at once.
+        """
+        ...
+
+    def extend(self, seconds: float) -> float | None:
+        """Let the job run so much longer; return how long it may now, None without an end.
+
+        Raises:
+            StageError: it does not run.
+        """
         ...
 
 

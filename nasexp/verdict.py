@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nasexp.errors import ExitCode, Interrupted, NasexpError, StageError
 from nasexp.runs.record import FAILED, OK, RUNNING, STOPPED, Record, write_record
-from nasexp.values import Why
+from nasexp.values import Ending, Why
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nasexp.values import Ending, PowerDecision, Run
+    from nasexp.values import PowerDecision, Run
 
 
 @dataclass
@@ -93,7 +93,11 @@ class Verdict:
         """Journal the end, write run.info and return the record; the run has its one end now."""
         record = self.record()
         power = self.power.reason if self.power else ""
-        facts = {"status": record.status, "error": record.error, "columns": record.columns}
+        facts: dict[str, Any] = {"status": record.status, "error": record.error}
+        facts |= {"columns": record.columns, "code": int(self.exit_code)}
+        if self.errors:
+            first = self.errors[0]
+            facts |= {"message": first.message, "hint": first.hint, "log": first.log}
         with self.of_errors():
             self.run.journal.write("run.finished", **facts, power=power)
         with self.of_errors():
@@ -111,6 +115,21 @@ class Verdict:
             error=one_line(self.errors[0]) if self.errors else "",
             columns=self.columns,
         )
+
+
+def recorded_ending(run: Run) -> Ending | None:
+    """Return how the training ended, as the journal has it; None where it does not."""
+    facts = run.journal.last("training.ended")
+    if facts is None:
+        return None
+    return Ending(
+        Why(facts["why"]),
+        facts["exit_code"],
+        facts["seconds"],
+        facts.get("latest_seconds"),
+        facts.get("cause", ""),
+        tuple(facts.get("survivors", ())),
+    )
 
 
 def record_of(

@@ -70,11 +70,31 @@ REPORT_ROWS = {
     "unpriced_runs": "number of runs without a rate",
 }
 
+CHECK = {
+    "host": "name of the host that was looked at",
+    "checks": "list of `{check, state, text, hint}` in the order of the looks: `state` is `ok`, "
+    "`warning` or `fault`, `hint` what to do, empty when there is nothing to do",
+}
+
+HOSTS = {
+    "host": "name",
+    "address": "as nasexp.yaml has it; empty for this machine",
+    "state": "`free`, `busy`, or `unreachable`, which is any reason not to be used now",
+    "since": "the first time in a row that it was seen to answer, or not to",
+    "trouble": "why it cannot be used; empty when it can",
+    "uptime_seconds": "since it was switched on; null when it is unreachable or does not tell",
+    "free_bytes": "room for runs in its `workdir`; null likewise",
+    "live_runs": "number of trainings of nasexp that run there; null when it is unreachable",
+    "gpus": "list of `{name, memory_used_mib, memory_total_mib, utilization_percent, driver}`",
+}
+
 DOCUMENTS = {
     "runs --json": ("A list with an object for each run, oldest first:", RECORD),
     "status --json": ("A list with an object for each live run:", STATUS),
     "show --json": ("One object: the keys of `runs --json`, and more:", SHOW),
     "report --json": ("One object:", REPORT),
+    "check --json": ("One object; the exit code is 7 when a check found a fault:", CHECK),
+    "hosts --json": ("A list with an object for each host, `local` first:", HOSTS),
     "config --json": ("A list with an object for each setting:", CONFIG),
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from docs.generator.markdown import code, first_sentence, page, table
 from nasexp.runs.paths import RunPaths
 
-PASSING = {"incoming", "driver", "driver_log", "progress", "requests"}
+PASSING = {"incoming", "copied", "driver", "driver_log", "progress", "requests"}
 """What is there only while a run is driven."""
 
 INTRO = """\
@@ -54,17 +54,41 @@ EVENTS = {
         "the code is packed; digest and size of the tar stream, and what stayed out",
     ),
     "environment.ready": ("name", "what makes the command runnable is there"),
-    "training.started": ("at", "the host has started the job, at this time"),
+    "training.started": (
+        "at, clock_ahead_seconds, clock_error_seconds",
+        "the host has started the job, at this time here; how far its clock is ahead of ours",
+    ),
+    "transfer.done": ("path", "the code lies ready on the host, in that folder"),
+    "training.intent": ("", "from here on the training may have started; only the host can tell"),
+    "run.resumed": ("machine, by", "another driver drives it on"),
+    "training.seen": (
+        "alive_seconds",
+        "the training lives; so long it has run at least, should its host be lost",
+    ),
+    "console.gap": (
+        "offset, host_offset, host_bytes",
+        "the console on the host was cut or replaced: where in log.log, and where there it goes on",
+    ),
     "backup.made": (
         "files, size_bytes, new_bytes, unstable",
         "a pass is done; unstable names what was being written and keeps its last whole copy",
     ),
-    "link.lost": ("error", "the host does not answer; that says nothing of the job"),
-    "link.back": ("", "the host answers again"),
-    "stop.asked": ("by", "a person wants the training to end"),
+    "link.lost": (
+        "error, alive_seconds",
+        "the host does not answer; that says nothing of the job, which had run so long at least",
+    ),
+    "link.back": (
+        "clock_ahead_seconds, clock_error_seconds",
+        "the host answers again; how far its clock is ahead of ours",
+    ),
+    "stop.asked": ("by, now", "a person wants the training to end; `now`: without time for it"),
+    "timeout.extended": ("by, seconds, left", "a person moved the timeout; left: of it, then"),
+    "request.met": ("id, wish, by", "what a person asked of the driver was done"),
+    "run.closed": ("by, why, end", "a person ended the run, as its host never came back"),
     "training.ended": (
-        "why, exit_code, seconds, log_complete",
-        "the job's one end; why is `exit`, `signal`, `timeout`, `stopped`, `lost` or `reboot`",
+        "why, told, exit_code, seconds, latest_seconds, cause, survivors, log_complete, log_digest",
+        "the job's one end; why is `exit`, `signal`, `timeout`, `stopped`, `lost` or `reboot`; "
+        "latest_seconds bounds a length that nobody saw; log_digest is the sha256 of log.log",
     ),
     "collect.done": ("files, size_bytes", "all is home and was compared"),
     "note": ("text", "a person was told this"),

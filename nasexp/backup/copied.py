@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 from nasexp.runs.files import write_whole
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nasexp.runs.paths import RunPaths
 
 
@@ -22,7 +20,7 @@ class Copied:
     """The digests of one run, kept in a hidden file beside its output until it is collected."""
 
     def __init__(self, paths: RunPaths) -> None:
-        self._file: Path = paths.folder / ".copied"
+        self._file = paths.copied
         self._output = os.fsencode(paths.output)
         self._known: dict[bytes, tuple[bytes, bytes]] = {}
         with contextlib.suppress(OSError, ValueError):

@@ -12,17 +12,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nasexp import hookimpl
 from nasexp.cli.view import PlainView, summary_lines
 from nasexp.config.units import Size, clock
 from nasexp.runs.console import printable
-from nasexp.stages.backup import BackupSettings
 from nasexp.values import Stage
 
 if TYPE_CHECKING:
     from nasexp.cli.context import CommandContext
+    from nasexp.cli.view import RunCard
+    from nasexp.runs.paths import RunPaths
     from nasexp.runs.record import Record
-    from nasexp.values import Ending, Job, Outcome, Run
 
 TAIL_LINES = 8
 REFRESH_HZ = 4
@@ -35,9 +34,9 @@ class LiveView(PlainView):
     def __init__(self, context: CommandContext) -> None:
         super().__init__(context)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._state: dict[Stage, str] = {}
-        self._detail: dict[Stage, str] = {}
-        self._since: dict[Stage, float] = {}
+        self._state: dict[str, str] = {}
+        self._detail: dict[str, str] = {}
+        self._since: dict[str, float] = {}
         self._copy = ""
         self._next_backup = math.inf
         self._backup_every = math.inf
@@ -76,47 +75,45 @@ class LiveView(PlainView):
         """Leave the panel as it stands."""
         self._live.stop()
 
-    @hookimpl
-    def nasexp_stage_started(self, run: Run, stage: Stage) -> None:
+    def begin(self, card: RunCard) -> None:
+        """See `PlainView.begin`."""
+        super().begin(card)
+        self._backup_every = card.backup_every_seconds
+        self._console.print(Text(card.address, style="bold"))
+        self._live.start()
+
+    def stage_started(self, stage: str) -> None:
         """Mark the stage that runs."""
-        if stage is Stage.CONNECT:
-            self._console.print(Text(run.address, style="bold"))
-            self._live.start()
         self._state[stage], self._since[stage], self._copy = "now", time.monotonic(), ""
 
-    @hookimpl
-    def nasexp_training_started(self, run: Run, job: Job) -> None:  # noqa: ARG002 - the contract
+    def training_started(self) -> None:
         """Begin to count to the next backup."""
-        self._backup_every = run.settings.section("backup", BackupSettings).every.seconds
         self._next_backup = time.monotonic() + self._backup_every
-        self._detail[Stage.TRAIN] = f"timeout {run.settings.core.timeout}"
+        self._detail["train"] = f"timeout {self.card.timeout}"
 
-    @hookimpl
-    def nasexp_stage_finished(self, stage: Stage, outcome: Outcome) -> None:
+    def stage_finished(self, stage: str, seconds: float, error: str) -> None:
         """Mark how it went."""
-        self._state[stage] = "ok" if outcome.ok else "failed"
-        self._detail[stage] = clock(outcome.seconds) if outcome.ok else outcome.error
-        if stage is Stage.BACKUP:
+        self._state[stage] = "failed" if error else "ok"
+        self._detail[stage] = error or clock(seconds)
+        if stage == "backup":
             self._passes += 1
             self._detail[stage] += f", pass {self._passes}"
             if self._next_backup < math.inf:
                 self._next_backup = time.monotonic() + self._backup_every
 
-    @hookimpl
-    def nasexp_training_ended(self, ending: Ending) -> None:
+    def training_ended(self, told: str, *, ok: bool) -> None:
         """Take in the last words and forget the next backup."""
         if self._rest:
             self.console(b"\n")
         self._next_backup = math.inf
-        if not ending.ok:
-            self.warn(str(ending))
+        if not ok:
+            self.warn(told)
 
-    @hookimpl
-    def nasexp_run_finished(self, run: Run, record: Record) -> None:
+    def finished(self, paths: RunPaths, record: Record) -> None:
         """Print the summary under the last picture."""
         self.close()
         style = {"ok": "green", "stopped": "yellow"}.get(record.status, "red")
-        first, *rest = summary_lines(run, record)[1:]
+        first, *rest = summary_lines(self.context.workspace, paths, record)[1:]
         self._console.print(Text(first, style=f"bold {style}"))
         for text in rest:
             self._console.print(Text(text))
@@ -124,17 +121,19 @@ class LiveView(PlainView):
     def _panel(self) -> Group:
         table = Table.grid(padding=(0, 1))
         for stage in Stage:
-            sign, style = _SIGNS[self._state.get(stage, "")]
-            table.add_row(Text(sign, style), Text(stage.value, style), Text(self._about(stage)))
+            sign, style = _SIGNS[self._state.get(stage.value, "")]
+            table.add_row(
+                Text(sign, style), Text(stage.value, style), Text(self._about(stage.value))
+            )
         width = max(20, self._console.width - 4)
         lines = [Text("  │ " + line[:width], style="dim") for line in self._tail]
         return Group(table, *lines)
 
-    def _about(self, stage: Stage) -> str:
+    def _about(self, stage: str) -> str:
         if self._state.get(stage) == "now":
             parts = [clock(time.monotonic() - self._since[stage]), self._detail.get(stage, "")]
             return ", ".join(part for part in [*parts, self._copy] if part)
-        if stage is Stage.BACKUP and self._next_backup < math.inf:
+        if stage == "backup" and self._next_backup < math.inf:
             left = max(0.0, self._next_backup - time.monotonic())
             return f"next in {clock(left)}"
         return self._detail.get(stage, "")

@@ -63,7 +63,7 @@ def show(
     """Tell all that is known of a run."""
     from nasexp.cli.details import details, print_details  # noqa: PLC0415 - reads the journal
 
-    folder = _find(context, run)
+    folder = find(context, run)
     document = details(folder, record_json(_current(folder)))
     if as_json:
         context.print_json(document)
@@ -79,7 +79,7 @@ def logs(
     raw: Annotated[bool, Arg("the very bytes, control codes and all")] = False,
 ) -> None:
     """Print the console of a run; control codes are taken out."""
-    folder = _find(context, run)
+    folder = find(context, run)
     offset = 0
     while True:
         live = follow and _current(folder).status == RUNNING
@@ -128,7 +128,8 @@ def _current(folder: Path) -> Record:
     return record if has_driver(RunPaths(folder)) else replace(record, status=INTERRUPTED)
 
 
-def _find(context: CommandContext, address: str) -> Path:
+def find(context: CommandContext, address: str) -> Path:
+    """Return the folder of a run by its address. Raises UsageError."""
     from nasexp.cli.projects import default_project  # noqa: PLC0415 - may read nasexp.yaml
 
     workspace = context.workspace

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from nasexp.cli.context import CommandContext
 from nasexp.cli.definition import Arg, command
-from nasexp.errors import ExitCode
 
 
 @command
@@ -18,17 +17,20 @@ def run(
     backup_every: Annotated[str, Arg("how often the output comes home, as 10m")] = "",
     profile: Annotated[str, Arg("a named set of settings under `profiles:`")] = "",
     set_: Annotated[list[str], Arg("any setting, as params.lr=0.1; may be repeated")] = (),  # type: ignore[assignment] # never changed
-    foreground: Annotated[  # noqa: ARG001 - every run does, in this version
-        bool, Arg("stay with the run to its end; Ctrl-C stops the training")
+    foreground: Annotated[
+        bool, Arg("drive the run in this very process, for cron; Ctrl-C stops the training")
     ] = False,
     dry_run: Annotated[bool, Arg("say all that would be done and change nothing")] = False,
-) -> ExitCode:
+) -> int:
     """Take a project through all seven stages.
 
-    connect, archive, transfer, train, backup, collect, shutdown. Ctrl-C stops the training; what
-    it has written still comes home.
+    connect, archive, transfer, train, backup, collect, shutdown. A driver in the background owns
+    the run; this terminal only follows it. Ctrl-C, or a terminal that goes away, leaves the run
+    alone: `attach` follows it again, `stop` stops it.
     """
     from nasexp.cli import driving  # noqa: PLC0415 - `--list` should not pay for the pipeline
 
     request = driving.Request(project, host, timeout, backup_every, profile, tuple(set_))
-    return driving.plan(context, request) if dry_run else driving.train(context, request)
+    if dry_run:
+        return int(driving.plan(context, request))
+    return driving.train(context, request) if foreground else driving.start(context, request)

@@ -154,9 +154,7 @@ def write_config(folder: Path, login: Login, known_hosts: str = "") -> None:
         link.unlink(missing_ok=True)
         link.symlink_to(file)
         names.append(str(link))
-    text = _CONFIG.format(
-        known_hosts=" ".join(names) or "none", connect_seconds=CONNECT_SECONDS
-    )
+    text = _CONFIG.format(known_hosts=" ".join(names) or "none", connect_seconds=CONNECT_SECONDS)
     (folder / "config").write_text(text)
 
 

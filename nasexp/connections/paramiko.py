@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LOGIN_SHELL_READS = "exec /bin/sh -s"
 SESSION_REFUSED = 2
+COMPLAINT_BYTES = 4096
 
 
 class ParamikoCarrier:
@@ -65,7 +66,7 @@ class ParamikoCarrier:
         """See `Carrier.explain`."""
         transport = stream.channel.get_transport()
         if stream.channel.exit_status_ready() or transport.is_active():
-            return no_shell(self._name, said)
+            return no_shell(self._name, said + stream.complaints())
         return unreachable(self._name, self._login, Trouble.HANGS_UP)
 
     def close(self) -> None:
@@ -109,7 +110,10 @@ class ParamikoStream:
             except TimeoutError as error:
                 raise ConnectionLost(f"host '{self._peer}' does not answer in time") from error
             except (OSError, EOFError, paramiko.SSHException) as error:
-                raise ConnectionLost(f"the program on {self._peer} stopped reading") from error
+                is_there = self.channel.get_transport().is_active()
+                what = f"the program on {self._peer} stopped reading"
+                lost = f"the link to host '{self._peer}' was lost"
+                raise ConnectionLost(what if is_there else lost) from error
 
     def read(self, limit_bytes: int, deadline: float) -> bytes:
         """See `Stream.read`."""
@@ -120,6 +124,11 @@ class ParamikoStream:
             raise ConnectionLost(f"host '{self._peer}' does not answer in time") from error
         except (OSError, EOFError, paramiko.SSHException):
             return b""
+
+    def complaints(self) -> bytes:
+        """Return what came on stderr so far, a little of it."""
+        ready = self.channel.recv_stderr_ready()
+        return bytes(self.channel.recv_stderr(COMPLAINT_BYTES)) if ready else b""
 
     def close_input(self) -> None:
         """See `Stream.close_input`."""
@@ -145,7 +154,8 @@ class ParamikoStream:
 def _open_channel(transport: paramiko.Transport) -> paramiko.Channel:
     channel = transport.open_session(timeout=CHANNEL_SECONDS)
     try:
-        channel.set_combine_stderr(combine=True)
+        # stderr stays apart: what start-up files say there may arrive in the middle of an answer.
+        # Nobody reads it, and nobody has to: our programs write none, and the window is large.
         channel.exec_command(LOGIN_SHELL_READS)
     except BaseException:
         channel.close()

@@ -80,14 +80,15 @@ def claim(connection: Connection, folder: str, epoch: int, nonce: str) -> Claim:
     Raises:
         Superseded: a higher epoch was claimed, or this one by another driver.
         StageError: the host cannot write it down.
+        ValueError: an epoch below 1, or a nonce that is no word of letters and digits.
     """
+    if epoch < 1 or not (nonce.isascii() and nonce.isalnum()):
+        raise ValueError(f"no claim: epoch {epoch}, nonce {nonce!r}")
     wanted = Claim(folder, epoch, nonce)
     answer = connection.run(_CLAIM, *wanted.words)
-    _refuse_superseded(connection, answer)
+    refuse_superseded(connection.name, answer.status)
     if answer.status:
-        raise StageError(
-            f"cannot claim the run on host '{connection.name}': {answer.complaint()}"
-        )
+        raise StageError(f"cannot claim the run on host '{connection.name}': {answer.complaint()}")
     return wanted
 
 
@@ -109,7 +110,7 @@ def run_fenced(
         *words,
         deadline_seconds=deadline_seconds,
     )
-    _refuse_superseded(connection, answer)
+    refuse_superseded(connection.name, answer.status)
     return answer
 
 
@@ -117,10 +118,6 @@ def check_claim(connection: Connection, wanted: Claim | None) -> None:
     """Raise Superseded when the run is no longer ours."""
     if wanted:
         run_fenced(connection, wanted, ":")
-
-
-def _refuse_superseded(connection: Connection, answer: Answer) -> None:
-    refuse_superseded(connection.name, answer.status)
 
 
 def refuse_superseded(host: str, status: int) -> None:

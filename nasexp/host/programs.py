@@ -1,56 +1,72 @@
-"""The programs that nasexp runs on a host, and what their answers mean.
+"""The programs that change something on a host.
 
 Every text here runs under the host's `/bin/sh` with its data as `$1`, `$2`, …; no data is ever
-pasted into a text.
+pasted into a text. With a claim, a program of a driver that was superseded changes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+import shlex
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from nasexp.connections.protocol import set_words
 from nasexp.errors import StageError
-from nasexp.values import Ending, Observation, Why
+from nasexp.host.claims import FENCE, NOBODY, refuse_superseded, run_fenced
 
 if TYPE_CHECKING:
-    from nasexp.connections.protocol import Connection
+    from collections.abc import Mapping
 
-PROTOCOL_VERSION = 1
-CONSOLE_CHUNK_BYTES = 1 << 20
-_BLOCK_BYTES = 4096
+    from nasexp.connections.protocol import Answer, Connection
+    from nasexp.host.claims import Claim
+
+PROTOCOL_VERSION = 2
+DIGEST_SECONDS = 3600.0
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _EXPAND_HOME = """
 case $1 in '~') set -- "$HOME" ;; '~/'*) set -- "$HOME/${1#'~/'}" ;; esac
 mkdir -p "$1/runs" && chmod 700 "$1" && cd "$1" && pwd -P
 """
 
-# Each writer has a part of its own: two drivers may bring the same agent at the same moment.
+# Each writer has a part of its own: two drivers may bring the same agent at the same moment. Who
+# was superseded meanwhile puts nothing in place.
 _PUT = (
-    'umask 077 && cat > "$1.part.$$" && mv -f "$1.part.$$" "$1" || { rm -f "$1.part.$$"; exit 7; }'
+    FENCE
+    + """
+umask 077
+cat >"$4.part.$$" || { rm -f "$4.part.$$"; exit 7; }
+superseded "$1" "$2" "$3" && { rm -f "$4.part.$$"; exit 79; }
+mv -f "$4.part.$$" "$4" || { rm -f "$4.part.$$"; exit 7; }
+"""
 )
 
 _HAS_FILE = 'test -f "$1"'
 
-_LAUNCH = '/bin/sh "$1" launch "$2"'
+_AGENT = '/bin/sh "$1" "$2" "$3" "$4"'
 
-_CANCEL = ': > "$1/cancel"'
+# An empty file fits on a full disk too.
+_CANCEL = """
+umask 077
+{ printf '%s\\n' "$2" >"$1/cancel.part" && mv -f "$1/cancel.part" "$1/cancel"; } 2>/dev/null ||
+  : >"$1/cancel"
+"""
 
-# One look: uptime, the small files, then the console from the block that holds the offset.
-_LOOK = """
-cd "$1" || exit 9
-read -r uptime _ </proc/uptime
-printf 'uptime %s\\n' "${uptime%.*}${uptime#*.}"
-for file in start ended exit; do
-  if [ -r segments/1/$file ] && read -r line <segments/1/$file; then
-    printf '%s %s\\n' $file "$line"
-  fi
-done
-printf '\\n'
-[ ! -r segments/1/log ] || dd if=segments/1/log bs=4096 skip="$2" count="$3" 2>/dev/null
-exit 0
+# Both the warden and the runner's deputy read it anew in each round.
+_SET_DEADLINE = """
+cd "$1" && [ -e "segments/$2/start" ] || exit 8
+umask 077
+printf '%s\\n' "$3" | dd of="deadline.$$" conv=fsync 2>/dev/null && mv -f "deadline.$$" deadline ||
+  { rm -f "deadline.$$"; exit 7; }
+"""
+
+_DIGEST = """
+log=$1/segments/$2/log
+[ -r "$log" ] || log=/dev/null
+if command -v sha256sum >/dev/null; then sha256sum <"$log"
+elif command -v openssl >/dev/null; then openssl dgst -sha256 -r <"$log"; fi
 """
 
 
@@ -66,13 +82,42 @@ def prepare_host(connection: Connection, workdir: str) -> str:
     return answer.text()
 
 
-def put_file(connection: Connection, path: str, content: bytes) -> None:
-    """Write a small private file on the host, whole."""
-    words = set_words([path]).decode(errors="surrogateescape")
-    answer = connection.send(words + _PUT, [content])
+def put_file(connection: Connection, path: str, content: bytes, claim: Claim | None = None) -> None:
+    """Write a small private file on the host, whole.
+
+    Raises:
+        StageError: the host cannot write it.
+        Superseded: the run is no longer ours; the file is as it was.
+    """
+    words = set_words([*(claim.words if claim else NOBODY), path])
+    answer = connection.send(words.decode(errors="surrogateescape") + _PUT, [content])
+    refuse_superseded(connection.name, answer.status)
     if answer.status:
         complaint = answer.errors.decode(errors="replace").strip()
         raise StageError(f"cannot write {path} on host '{connection.name}': {complaint}")
+
+
+def put_secrets(
+    connection: Connection, folder: str, secrets: Mapping[str, str], claim: Claim | None = None
+) -> None:
+    """Hand the job its secrets: a private file that is read and removed before it starts.
+
+    Args:
+        connection: the host.
+        folder: of the run there.
+        secrets: name of a variable → its value.
+        claim: on the run.
+
+    Raises:
+        StageError: a name or a value cannot be a variable's, or the host cannot write.
+        Superseded: the run is no longer ours.
+    """
+    for name, value in secrets.items():
+        if not _NAME.fullmatch(name) or "\0" in value:
+            raise StageError(f"secret {name!r} cannot be a variable of the environment")
+    lines = [f"{name}={shlex.quote(value)}; export {name}\n" for name, value in secrets.items()]
+    content = "".join(lines).encode(errors="surrogateescape")
+    put_file(connection, f"{folder}/secrets", content, claim)
 
 
 def install_agent(connection: Connection, home: str) -> str:
@@ -84,54 +129,73 @@ def install_agent(connection: Connection, home: str) -> str:
     return path
 
 
-def launch(connection: Connection, agent: str, folder: str) -> None:
+def launch(
+    connection: Connection,
+    agent: str,
+    folder: str,
+    claim: Claim | None = None,
+    *,
+    segment: int = 1,
+) -> None:
     """Ask the agent to start the run's job; the host sees to it that it starts once."""
-    answer = connection.run(_LAUNCH, agent, folder)
+    answer = run_fenced(connection, claim, _AGENT, agent, "launch", folder, str(segment))
+    _refuse(answer, f"host '{connection.name}' cannot start the job")
+
+
+def adopt(
+    connection: Connection,
+    agent: str,
+    folder: str,
+    claim: Claim | None = None,
+    *,
+    segment: int = 1,
+) -> None:
+    """Ask the agent for a new warden where the job has lost its own; of several one comes."""
+    answer = run_fenced(connection, claim, _AGENT, agent, "adopt", folder, str(segment))
+    _refuse(answer, f"host '{connection.name}' cannot watch the job")
+
+
+def cancel(
+    connection: Connection, folder: str, claim: Claim | None = None, *, now: bool = False
+) -> None:
+    """Ask the agent to end the job; `now` leaves it no time to end by itself."""
+    answer = run_fenced(connection, claim, _CANCEL, folder, "now" if now else "")
+    _refuse(answer, f"host '{connection.name}' cannot be told to end the job")
+
+
+def set_deadline(
+    connection: Connection,
+    folder: str,
+    deadline: int | None,
+    claim: Claim | None = None,
+    *,
+    segment: int = 1,
+) -> None:
+    """Move the end of a job that has started; asked again it is the same.
+
+    Args:
+        connection: the host.
+        folder: of the run there.
+        deadline: an uptime of the host in hundredths of a second; None for never.
+        claim: on the run.
+        segment: that runs.
+
+    Raises:
+        StageError: it has not started, or the host cannot write.
+        Superseded: the run is no longer ours.
+    """
+    text = "never" if deadline is None else str(deadline)
+    answer = run_fenced(connection, claim, _SET_DEADLINE, folder, str(segment), text)
+    _refuse(answer, f"host '{connection.name}' cannot move the deadline")
+
+
+def console_digest(connection: Connection, folder: str, segment: int = 1) -> str | None:
+    """Return the sha256 of the console on the host; None where it has no program for that."""
+    answer = connection.run(_DIGEST, folder, str(segment), deadline_seconds=DIGEST_SECONDS)
+    words = answer.text().split()
+    return words[0] if words and re.fullmatch("[0-9a-f]{64}", words[0]) else None
+
+
+def _refuse(answer: Answer, what: str) -> None:
     if answer.status:
-        raise StageError(f"host '{connection.name}' cannot start the job: {answer.complaint()}")
-
-
-def cancel(connection: Connection, folder: str) -> None:
-    """Ask the agent to end the job."""
-    connection.run(_CANCEL, folder)
-
-
-def look(connection: Connection, folder: str, console_offset: int) -> Observation:
-    """Read a job's state and the next part of its console, in one round trip."""
-    block, within = divmod(console_offset, _BLOCK_BYTES)
-    count = CONSOLE_CHUNK_BYTES // _BLOCK_BYTES
-    answer = connection.run(_LOOK, folder, str(block), str(count))
-    if answer.status:
-        raise StageError(f"the run's folder {folder} is gone from host '{connection.name}'")
-    head, _, console = answer.output.partition(b"\n\n")
-    return parse_look(head, console[within:])
-
-
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """Uptimes of one host, in hundredths of a second."""
-
-    now: int
-    start: int | None
-
-    def seconds(self, end: int) -> float:
-        return max(0, end - (end if self.start is None else self.start)) / 100
-
-
-def parse_look(head: bytes, console: bytes) -> Observation:
-    """Turn the lines of a look into an observation. Raises StageError when they make no sense."""
-    lines = dict(line.partition(" ")[::2] for line in head.decode("ascii", "replace").splitlines())
-    try:
-        start = lines.get("start", "-").split()[0]
-        clock = _Clock(int(lines["uptime"]), None if start == "-" else int(start))
-        age = None if clock.start is None else clock.seconds(clock.now)
-        ending = _ending(lines["exit"], clock) if "exit" in lines else None
-    except (KeyError, ValueError, IndexError) as error:
-        shown = head[:200].decode(errors="replace")
-        raise StageError(f"the host's answer makes no sense: {shown!r}") from error
-    return Observation(age, ending, console)
-
-
-def _ending(line: str, clock: _Clock) -> Ending:
-    why, code, uptime, _survivors = line.split()
-    return Ending(Why(why), None if code == "none" else int(code), clock.seconds(int(uptime)))
+        raise StageError(f"{what}: {answer.complaint()}")

@@ -14,12 +14,14 @@ for tool in $2; do
   found=$(command -v "$tool" 2>/dev/null) && printf 'tool %s %s\n' "$tool" "$found"
 done
 folder=$1
+file=
 until [ -d "$folder" ] || [ "$folder" = / ]; do
+  [ ! -e "$folder" ] || file=$folder
   folder=${folder%/*}
   folder=${folder:-/}
 done
-[ -w "$folder" ] && printf 'writable yes\n'
-printf 'folder %s\n' "$folder"
+[ -w "$folder" ] && [ -z "$file" ] && printf 'writable yes\n'
+printf 'folder %s\n' "${file:-$folder}"
 row=$(df -Pk "$folder" 2>/dev/null | tail -n 1)
 printf 'disk %s\n' "$row"
 while read -r _ mount _ options _; do

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import shutil
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nasexp.config.showing import config_yaml, without_secrets
+from nasexp.config.units import Duration
 from nasexp.errors import NasexpError, StageError
 from nasexp.runs.files import write_whole
 from nasexp.runs.journal import Journal, read_events
@@ -205,5 +207,12 @@ def _describe(
         host=settings.host.name,
         training=settings.core.run,
         timeout=str(settings.core.timeout),
+        backup_every_seconds=_seconds(settings.get("backup.every")),
     )
     write_whole(paths.config, config_yaml(settings))
+
+
+def _seconds(duration: object) -> float | None:
+    """Return the length of a written duration; None for one without an end."""
+    seconds = Duration.parse(str(duration or "never")).seconds
+    return None if math.isinf(seconds) else seconds

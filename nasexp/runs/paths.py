@@ -59,6 +59,11 @@ class RunPaths:
         return self.folder / ".incoming"
 
     @property
+    def copied(self) -> Path:
+        """Digests that were taken while files were copied, until the manifest has them."""
+        return self.folder / ".copied"
+
+    @property
     def manifest(self) -> Path:
         """`sha256sum -c` checks the folder with it."""
         return self.folder / "manifest.sha256"

@@ -6,13 +6,15 @@ import json
 import math
 import re
 import shlex
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from nasexp import hookimpl
 from nasexp.config.schema import Schema
 from nasexp.config.settings import ConfigSection, Scalar
 from nasexp.config.units import FiniteDuration
 from nasexp.errors import StageError
+from nasexp.host.probe import probe
 from nasexp.host.programs import PROTOCOL_VERSION, install_agent, launch, put_file
 from nasexp.launchers.agent import AgentJob
 
@@ -52,6 +54,10 @@ def nasexp_train(
     """Write what the agent needs, then have it start the job; it starts no second one."""
     home = workdir.path.rpartition("/runs/")[0]
     agent = install_agent(connection, home)
+    job = AgentJob(connection, workdir, agent, **_known_of(run))
+    found = probe(connection, workdir.path)
+    if found.start or found.exit:
+        return job
     command = run.settings.core.run
     answer = connection.run(_PREPARE, workdir.path, first_word(command))
     if answer.status:
@@ -61,7 +67,17 @@ def nasexp_train(
     put_file(connection, f"{workdir.path}/command", command_file(run, environment).encode())
     put_file(connection, f"{workdir.path}/spec", _spec(run).encode())
     launch(connection, agent, workdir.path)
-    return AgentJob(connection, workdir)
+    return job
+
+
+def _known_of(run: Run) -> dict[str, Any]:
+    """Return what an earlier driver of this run journalled of its job."""
+    started = run.journal.last("training.started")
+    seen = [run.journal.last(event) or {} for event in ("training.seen", "link.lost")]
+    return {
+        "started": datetime.fromisoformat(started["at"]) if started else None,
+        "alive_seconds": max(facts.get("alive_seconds") or 0.0 for facts in seen),
+    }
 
 
 def first_word(command: str) -> str:

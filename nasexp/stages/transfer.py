@@ -47,10 +47,13 @@ printf '%s\\n' "$2" >ready.part && mv -f ready.part ready
 @hookimpl(trylast=True)
 def nasexp_transfer(run: Run, connection: Connection, archive: Archive) -> Workdir:
     """Send the archive, or adopt what lies there ready; a cut upload goes on where it was."""
+    if run.journal.last("training.intent"):
+        # It may have started, ended, and be cleaned away: nothing is ever sent there again.
+        return Workdir((run.journal.last("transfer.done") or {})["path"])
     home = prepare_host(connection, run.settings.host.settings.workdir)
     workdir = Workdir(f"{home}/runs/{run.id}")
     if connection.run(_READY, workdir.path).text() == archive.sha256:
-        return workdir
+        return _noted(run, workdir)
     link = Link(connection, run.monitor)
     code = _send(link, archive, f"{workdir.path}/code.tar", run)
     words = (workdir.path, archive.sha256, run.address.replace("/", "-"), code)
@@ -62,6 +65,11 @@ def nasexp_transfer(run: Run, connection: Connection, archive: Archive) -> Workd
             f"host '{connection.name}' cannot unpack: {_reason(answer)}",
             hint=f"the code needs twice its {archive.size_bytes} bytes in {workdir.path}",
         )
+    return _noted(run, workdir)
+
+
+def _noted(run: Run, workdir: Workdir) -> Workdir:
+    run.journal.write("transfer.done", path=workdir.path)
     return workdir
 
 

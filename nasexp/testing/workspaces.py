@@ -87,7 +87,12 @@ class WorkspaceMaker:
         return folder
 
     def nasexp(self, *words: str) -> Called:
-        """Run `nasexp WORDS` in this process and return what came of it."""
+        """Run `nasexp WORDS` in this process and return what came of it.
+
+        A `run` is driven in this process too, as by `--foreground`.
+        """
+        if words[:1] == ("run",):
+            words = ("run", "--foreground", *words[1:])
         output, errors = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from nasexp.backup import copying
+from nasexp.connections.bulk import redial
 from nasexp.connections.bulk.download import Download
 from nasexp.connections.local import connect_local
+from nasexp.connections.process import ProcessStream
 from nasexp.errors import ConnectionLost
 from nasexp.values import Ending, Observation, Why, Workdir
 
@@ -168,6 +171,71 @@ def test_a_link_that_changed_is_fetched_again(host):
     assert (host.home / "latest").read_text() == "two"
 
 
+class Cut:
+    """The host's connection, whose next stream is cut after so many bytes."""
+
+    def __init__(self, inner, after):
+        self.inner, self.after, self.name = inner, after, inner.name
+
+    def run(self, *words, **options):
+        return self.inner.run(*words, **options)
+
+    def receive(self, *words, **options):
+        left, self.after = self.after, 1 << 62
+        for chunk in self.inner.receive(*words, **options):
+            yield chunk[:left]
+            left -= len(chunk)
+            if left <= 0:
+                raise ConnectionLost("cut")
+
+
+@pytest.mark.parametrize("after", [1, 5000, 60_000, 40 << 20])
+def test_a_cut_link_is_waited_for_and_the_copy_goes_on(host, monkeypatch, after):
+    monkeypatch.setattr(redial, "SHORTEST_SECONDS", 0.01)
+    contents = {f"f{number}": os.urandom(3000) for number in range(40)}
+    contents["checkpoint"] = os.urandom(45 << 20)
+    for name, content in contents.items():
+        (host.output / name).write_bytes(content)
+    host.connection = Cut(host.connection, after)
+
+    snapshot = host.copy()
+
+    assert (snapshot.files, snapshot.unstable) == (41, ())
+    assert {path.name: path.read_bytes() for path in host.home.iterdir()} == contents
+    assert not host.run.paths.incoming.exists()
+
+
+def test_digests_taken_on_the_way_hold_until_a_file_is_touched(host):
+    from nasexp.backup.copied import Copied
+
+    for name in ("a", "b", "c\nd"):
+        (host.output / name).write_text(name)
+    host.copy()
+    status = (host.home / "b").stat()
+    (host.home / "b").write_text("B")
+    os.utime(host.home / "b", ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+    known = Copied(host.run.paths)
+
+    assert known.digest(b"a") == hashlib.sha256(b"a").hexdigest()
+    assert known.digest(b"c\nd") == hashlib.sha256(b"c\nd").hexdigest()
+    assert [known.digest(path) for path in (b"b", b"gone")] == [None, None]
+    host.run.paths.copied.write_bytes(b"nonsense\0")
+    assert Copied(host.run.paths).digest(b"a") is None
+
+
+def test_a_fifo_a_socket_and_a_hole_come_to_no_harm(host):
+    os.mkfifo(host.output / "fifo")
+    with (host.output / "hole").open("wb") as file:
+        file.truncate(64 << 20)
+
+    assert host.copy().files == 1
+
+    assert (host.home / "hole").stat().st_size == 64 << 20
+    assert (host.home / "hole").stat().st_blocks * 512 < 1 << 20
+    assert not (host.home / "fifo").exists()
+
+
 def test_a_copy_that_differs_from_the_host_is_found(workspace):
     workspace.add_project("p", "mkdir output; echo right >output/x")
     workspace.write({"projects/p/plugin.py": PLUGIN + """
@@ -189,6 +257,30 @@ def nasexp_backup(run):
     )
 
     assert (workspace.host_runs()[0] / "work/output/x").read_text() == "right\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="setpriv is missing")
+def test_a_file_that_cannot_be_read_is_named_and_the_run_is_no_success(workspace, monkeypatch):
+    if os.geteuid() == 0:
+        as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        real = ProcessStream.__init__
+
+        def dropped(stream, command, *rest):
+            real(stream, [*as_nobody, *command], *rest)
+
+        monkeypatch.setattr(ProcessStream, "__init__", dropped)
+        workspace.home.chmod(0o777)
+        for folder in [workspace.home, *workspace.home.parents][:4]:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    workspace.add_project(
+        "p", "mkdir output; echo 1 >output/open; echo 2 >output/shut; chmod 0 output/shut"
+    )
+
+    workspace.nasexp("run").assert_code(
+        1, "shut cannot be read on host 'local'", "not all of the output can be read", "kept on"
+    )
+
+    assert (workspace.run_paths("p").output / "open").read_text() == "1\n"
 
 
 def test_a_file_that_never_stops_changing_is_not_collected_as_if_it_were_whole(workspace):
@@ -230,8 +322,11 @@ class FlakyJob:
             raise ConnectionLost("no answer")
         return self.job.look(offset)
 
-    def stop(self):
-        self.job.stop()
+    def stop(self, *, now=False):
+        self.job.stop(now=now)
+
+    def extend(self, seconds):
+        return self.job.extend(seconds)
 
 
 def test_a_lost_link_is_a_pause_and_not_the_end(workspace, monkeypatch):

@@ -25,6 +25,7 @@ from invoke.program import Program
 from nasexp import hookspecs
 from nasexp.cli.argparse_front import parser_of
 from nasexp.cli.definition import load_commands, read_command
+from nasexp.connections.refusals import Trouble
 from nasexp.errors import EXIT_CODE_MEANINGS, ExitCode
 from nasexp.loader import load_file
 
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
-NOT_YET_THERE = {"docs/how-to/first-server.md"}
+NOT_YET_THERE: set[str] = set()
 """Pages that may be linked before they are written; a page that is there must not stand here."""
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -68,6 +69,23 @@ def table_of(page, title=""):
 
 def names_in(page, title=""):
     return [row[0].strip("`") for row in table_of(page, title)]
+
+
+# The table of faults.
+
+
+def test_every_test_that_the_table_of_faults_names_is_there():
+    page = (DOCS / "explanation" / "faults.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    files = [*(ROOT / "tests" / "lab").glob("test_ssh_*.py")]
+    there = {
+        name
+        for file in files
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+
+    assert named <= there
+    assert there <= named, "a fault that is tested belongs in the table"
 
 
 # The reference and the code.
@@ -229,6 +247,22 @@ def test_json_documents_have_the_keys_of_the_reference_and_no_others(finished):
         assert "`{" + ", ".join(document) + "}`" in text
 
 
+def test_documents_about_hosts_have_the_keys_of_the_reference(workspace, tmp_path, monkeypatch):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 'A GPU, 1, 2, 3, 4'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    looked = workspace.nasexp("check", "--json").json()
+    [host] = workspace.nasexp("hosts", "--json").json()
+
+    assert list(looked) == names_in("json.md", "## check --json")
+    assert list(host) == names_in("json.md", "## hosts --json")
+    text = (REFERENCE / "json.md").read_text()
+    for document in (looked["checks"][0], host["gpus"][0]):
+        assert "`{" + ", ".join(document) + "}`" in text
+
+
 def test_a_runs_folder_is_as_the_reference_tells(finished):
     folder = finished.run_paths("p").folder
     files = {path.name + "/" * path.is_dir() for path in folder.iterdir()}
@@ -386,6 +420,25 @@ def test_many_command_lines_are_found_and_wrong_ones_refused(invoke_parser):
         [(program, words)] = calls_in(line)
         with pytest.raises((ParseError, AssertionError)):
             refuse_unparsable(program, words, invoke_parser)
+
+
+# The first server.
+
+FIRST_SERVER = DOCS / "how-to" / "first-server.md"
+
+
+@pytest.mark.parametrize("trouble", Trouble, ids=lambda trouble: trouble.name)
+def test_every_trouble_with_a_host_is_told(trouble):
+    assert f"| `{re.sub(r'{[^}]+}', '…', trouble.value)}` |" in FIRST_SERVER.read_text()
+
+
+def test_every_line_of_check_is_told():
+    tree = ast.parse((ROOT / "nasexp" / "checks.py").read_text())
+    made = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding"]  # fmt: skip
+    section = FIRST_SERVER.read_text().partition("| line | means |")[2].partition("\n\n")[0]
+
+    told = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    assert sorted(told) == sorted({node.args[0].value for node in made})
 
 
 # What consoles show: what needs no real training is done again and compared.

@@ -236,6 +236,10 @@ class Lab(Faults):
         """Return a host's IPv4 address."""
         return self._netlab("ip", host).strip()
 
+    def files(self) -> Path:
+        """Return the lab's own folder, which no host sees."""
+        return self._folder
+
     def home(self, host: str) -> Path:
         """Return the path, from outside, of the home folder of user `lab`."""
         if (self._folder / host / "disk").exists():

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasexp.errors import NasexpError
@@ -19,6 +18,7 @@ from nasexp.runs.record import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from hosts import HostProcess, Lab
 
@@ -141,7 +141,8 @@ class Driver:
         self, site: Site, number: int, words: tuple[str, ...], options: dict[str, Any]
     ) -> None:
         self.site, self.number, self.began = site, number, time.time()
-        self._file = site.root.parent / f"{site.place}-{number}.said"
+        # Beside the hosts: their disks may be full.
+        self._file = site.lab.files() / f"{site.place}-{number}.said"
         with self._file.open("wb") as file:
             self.process: HostProcess = site.lab.start(
                 "nas", site.words("run", *words), stdout=file, stderr=subprocess.STDOUT, **options

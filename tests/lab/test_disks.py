@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 
 import pytest
+
+from nasexp.connections.bulk.link import Link
+from nasexp.connections.bulk.upload import Source, upload
+from nasexp.connections.local import connect_local
+from nasexp.errors import StageError
+from nasexp.testing import QuietMonitor
 
 MAKE_8_MB = "mkdir output; head -c 8000000 /dev/urandom >output/model; echo small >output/small"
 
@@ -78,6 +86,32 @@ def test_the_hosts_full_disk_is_told_apart_from_the_trainings_failure(workspace,
 
     assert "Traceback" not in called.errors
     assert workspace.record("p").started is None
+
+
+def test_an_upload_onto_a_full_disk_goes_on_when_there_is_room(tmp_path, mounted, remounted):
+    data = os.urandom(5 << 20)
+    (tmp_path / "host").mkdir()
+    mounted(tmp_path / "host", "size=3m")
+    connection = connect_local("gpu")
+
+    @contextlib.contextmanager
+    def opened():
+        yield (data[at : at + 100_000] for at in range(0, len(data), 100_000))
+
+    path = str(tmp_path / "host/code.tar")
+    with pytest.raises(StageError, match="No space left on device") as caught:
+        upload(Link(connection, QuietMonitor()), Source(opened, len(data)), path)
+    assert str(tmp_path / "host") in caught.value.hint
+    arrived = (tmp_path / "host/code.tar.part").stat().st_size
+    assert [entry.name for entry in (tmp_path / "host").iterdir()] == ["code.tar.part"]
+    assert arrived > 2 << 20
+
+    remounted(tmp_path / "host", "size=6m")  # there is no room for a second copy of the part
+    monitor = QuietMonitor()
+    upload(Link(connection, monitor), Source(opened, len(data)), path)
+
+    assert (tmp_path / "host/code.tar").read_bytes() == data
+    connection.close()
 
 
 def test_a_plain_user_needs_no_root(workspace, tmp_path):

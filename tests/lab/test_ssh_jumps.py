@@ -109,6 +109,7 @@ def test_a_jump_that_is_off_is_named(lab, via):
     assert re.search("(to jump|jump port 22 does not answer): it may be off", driver.said)
 
 
+@pytest.mark.heavy  # a host that freezes shows the same, sooner
 def test_a_host_that_vanishes_behind_a_jump_that_lives_is_noticed(lab):
     """TCP hears of the jump alone, and that one is well."""
     sites = [Site(lab, via, name=via, waits=True) for via in CARRIERS]

@@ -23,7 +23,8 @@ ODD_NAMES = [
     b".hidden",
     b"$(id)",
 ]
-NOISE = "echo noise; echo more noise >&2; printf 'no line end'\n"
+# The late one comes in the middle of an answer: stderr has a way of its own.
+NOISE = "echo noise; echo more noise >&2; (sleep 0.1; echo late noise >&2) & printf 'no line end'\n"
 
 
 def test_a_run_keeps_every_promise(lab, via):
@@ -43,7 +44,7 @@ def test_any_login_shell_will_do(shared_lab, via, shell):
 
 
 def test_noise_of_start_up_files_does_not_matter(lab, via):
-    lab.write("gpu", {name: NOISE for name in (".bashrc", ".profile", ".zshenv")})
+    lab.write("gpu", dict.fromkeys((".bashrc", ".profile", ".zshenv"), NOISE))
     assert "noise" in lab.ssh("gpu", "true").stdout
     driver = Site(lab, via).run()
 

@@ -10,74 +10,7 @@ from nasexp.backup.manifest import Row, parse_manifest, read_manifest
 from nasexp.connections.bulk.download import batches
 from nasexp.connections.bulk.tools import host_digests
 from nasexp.connections.local import connect_local
-from nasexp.connections.protocol import Answer
 from nasexp.errors import StageError
-from nasexp.host.programs import look, parse_look
-from nasexp.testing import FakeConnection
-from nasexp.values import Ending, Why
-
-
-def test_a_job_that_has_not_started():
-    seen = parse_look(b"uptime 500", b"")
-
-    assert (seen.age_seconds, seen.ending) == (None, None)
-
-
-def test_a_job_that_runs():
-    seen = parse_look(b"uptime 1500\nstart 1000 1795495491", b"x")
-
-    assert (seen.age_seconds, seen.ending, seen.console) == (5.0, None, b"x")
-
-
-@pytest.mark.parametrize(
-    ("line", "ending"),
-    [
-        (b"exit 0 1300 none", Ending(Why.EXIT, 0, 3.0)),
-        (b"signal 137 1300 none", Ending(Why.SIGNAL, 137, 3.0)),
-        (b"timeout 143 1300 12,13", Ending(Why.TIMEOUT, 143, 3.0)),
-        (b"lost none 1300 none", Ending(Why.LOST, None, 3.0)),
-    ],
-)
-def test_the_end_of_a_job(line, ending):
-    assert parse_look(b"uptime 9999\nstart 1000 1\nexit " + line, b"").ending == ending
-
-
-def test_a_job_whose_gate_was_closed_has_no_length():
-    seen = parse_look(b"uptime 9999\nstart - -\nexit lost none 1300 none", b"")
-
-    assert seen.ending == Ending(Why.LOST, None, 0.0)
-
-
-@pytest.mark.parametrize(
-    "head", [b"", b"uptime x", b"uptime 5\nexit", b"uptime 5\nexit bad 0 5 none"]
-)
-def test_nonsense_is_refused(head):
-    with pytest.raises(StageError, match="makes no sense"):
-        parse_look(head, b"")
-
-
-@given(st.binary(max_size=100))
-def test_no_answer_crashes(head):
-    try:
-        parse_look(head, b"")
-    except StageError as error:
-        assert "makes no sense" in error.message
-
-
-def test_the_console_comes_from_any_offset(tmp_path):
-    (tmp_path / "segments/1").mkdir(parents=True)
-    text = bytes(range(256)) * 100
-    (tmp_path / "segments/1/log").write_bytes(text)
-    connection = connect_local("local")
-    for offset in (0, 1, 4095, 4096, 4097, 25599, 25600):
-        assert look(connection, str(tmp_path), offset).console == text[offset:]
-    connection.close()
-
-
-def test_a_run_folder_that_is_gone_is_said():
-    with pytest.raises(StageError, match="is gone from host 'fake'"):
-        look(FakeConnection({"segments": Answer(9, b"", b"")}), "/x", 0)
-
 
 ROW = b"f 5 1795495491.1234567890 1795495492.5 77 "
 

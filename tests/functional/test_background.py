@@ -1,0 +1,299 @@
+"""A driver in the background owns the run; whoever looks on may come and go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nasexp.runs.journal import read_events
+from nasexp.runs.locking import has_driver
+from nasexp.runs.record import read_record
+
+# Trains until the file `go` is there, and writes down each time that it is started.
+WAITING = """\
+#!/bin/sh
+mkdir -p output
+echo $$ >>"$NASEXP_PARAM_STARTS"
+echo begun
+until [ -e "$NASEXP_PARAM_GO" ]; do sleep 0.05; done
+echo made >output/result
+echo done
+"""
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come true"
+        time.sleep(0.02)
+
+
+class Waiting:
+    """A project whose training ends when it is told to."""
+
+    def __init__(self, workspace):
+        self.workspace = workspace
+        self.go, self.starts = workspace.home / "go", workspace.home / "starts"
+        settings = f"params: {{go: {self.go}, starts: {self.starts}}}\ntrain: {{grace: 1s}}\n"
+        workspace.add_project("p", "./run.sh", settings, {"run.sh": WAITING})
+        self.paths = workspace.run_paths("p")
+
+    def command(self, *words):
+        return [sys.executable, "-m", "nasexp", "--workspace", str(self.workspace.root), *words]
+
+    def call(self, *words, **options):
+        done = subprocess.run(
+            self.command(*words), capture_output=True, text=True, timeout=60, **options
+        )
+        return done
+
+    def start(self):
+        """Start a run, and leave it once its training runs; return its driver's pid."""
+        viewer = subprocess.Popen(self.command("run"), stdout=subprocess.PIPE)
+        wait_until(self.starts.exists)
+        viewer.send_signal(signal.SIGINT)
+        self.left = viewer.communicate(timeout=30)[0].decode()
+        assert viewer.returncode == 0
+        return self.driver()
+
+    def driver(self):
+        return int(self.paths.driver.read_text().split()[0])
+
+    def kill_driver(self):
+        os.kill(self.driver(), signal.SIGKILL)
+        wait_until(lambda: not has_driver(self.paths))
+
+    def status(self):
+        return read_record(self.paths.folder).status
+
+    def wait_for_end(self):
+        wait_until(lambda: self.status() not in ("running", ""))
+
+    def starts_so_far(self):
+        return len(self.starts.read_text().split())
+
+
+@pytest.fixture
+def waiting(workspace):
+    made = Waiting(workspace)
+    yield made
+    made.go.touch()
+    if made.paths.driver.exists() and has_driver(made.paths):
+        made.wait_for_end()
+
+
+def test_run_in_the_background_tells_the_same_as_in_the_foreground(waiting):
+    waiting.go.touch()
+    done = waiting.call("run")
+
+    assert done.returncode == 0, done.stderr
+    for text in (
+        "connect   ok",
+        "|         begun",
+        "|         done",
+        "collect   ok",
+        "p/run_0: ok",
+    ):
+        assert text in done.stdout
+    assert not [name for name in os.listdir(waiting.paths.folder) if name.startswith(".")]
+
+
+def test_ctrl_c_leaves_the_run_alone_and_says_how_to_come_back(waiting):
+    driver = waiting.start()
+
+    assert "nasexp attach p/run_0" in waiting.left
+    assert "nasexp stop p/run_0" in waiting.left
+    assert os.getsid(driver) == driver, "a session of its own"
+    waiting.go.touch()
+    waiting.wait_for_end()
+    assert waiting.status() == "ok"
+
+
+def test_a_viewer_that_is_killed_is_none_of_the_runs_business(waiting):
+    viewer = subprocess.Popen(waiting.command("run"), stdout=subprocess.DEVNULL)
+    wait_until(waiting.starts.exists)
+    viewer.kill()
+    viewer.wait()
+    waiting.go.touch()
+    waiting.wait_for_end()
+
+    assert (waiting.status(), waiting.starts_so_far()) == ("ok", 1)
+
+
+def test_attach_follows_to_the_end_and_has_the_runs_exit_code(waiting):
+    waiting.start()
+    attached = subprocess.Popen(waiting.command("attach"), stdout=subprocess.PIPE, text=True)
+    assert "connect   ok" in attached.stdout.readline()
+    waiting.go.touch()
+    told = attached.communicate(timeout=30)[0]
+
+    assert attached.returncode == 0
+    assert "|         done" in told
+    assert "p/run_0: ok" in told
+
+
+def test_attach_to_a_run_that_failed_has_its_exit_code(workspace):
+    workspace.add_project("p", "exit 3")
+    workspace.nasexp("run").assert_code(6)
+
+    workspace.nasexp("attach").assert_code(6, "exit code 3", "log.log")
+
+
+def test_a_driver_that_was_killed_is_told_and_resumed_without_a_second_start(waiting):
+    waiting.start()
+    waiting.kill_driver()
+    attached = waiting.call("attach")
+    assert attached.returncode == 1
+    assert "hint:  drive it on: nasexp resume p/run_0" in attached.stderr
+
+    waiting.go.touch()
+    done = waiting.call("resume", "p/run_0")
+
+    assert done.returncode == 0, done.stderr
+    assert (waiting.status(), waiting.starts_so_far()) == ("ok", 1)
+    assert waiting.paths.log.read_text() == "begun\ndone\n"
+    names = [event.name for event in read_events(waiting.paths.journal)]
+    assert [
+        names.count(name) for name in ("training.started", "training.ended", "run.finished")
+    ] == [1, 1, 1]
+
+
+def test_a_killed_driver_leaves_a_training_that_ends_alone_and_is_billed_truly(waiting):
+    waiting.start()
+    waiting.kill_driver()
+    waiting.go.touch()
+    (run,) = waiting.workspace.host_runs()
+    wait_until((run / "segments/1/exit").exists)
+    ended = time.time()
+    assert waiting.call("resume", "p/run_0").returncode == 0
+
+    record = read_record(waiting.paths.folder)
+    assert abs(record.ended.timestamp() - ended) < 3
+
+
+def test_resume_drives_all_that_lost_their_driver(waiting):
+    waiting.start()
+    waiting.kill_driver()
+    done = waiting.call("resume")
+
+    assert (done.returncode, done.stdout) == (0, "p/run_0 is driven on\n")
+    assert has_driver(waiting.paths)
+    assert waiting.call("resume").stdout == ""
+    waiting.go.touch()
+    waiting.wait_for_end()
+    assert (waiting.status(), waiting.starts_so_far()) == ("ok", 1)
+
+
+def test_there_is_one_driver_for_a_run(waiting):
+    waiting.start()
+    done = waiting.call("resume", "p/run_0")
+
+    assert done.returncode == 1
+    assert "is driven by another process" in done.stderr
+
+
+def test_resume_keeps_the_settings_that_the_run_began_with(waiting):
+    waiting.start()
+    waiting.kill_driver()
+    project = waiting.workspace.root / "projects/p/project.yaml"
+    project.write_text("run: ./other.sh\noutput: elsewhere\n")
+    waiting.go.touch()
+
+    assert waiting.call("resume", "p/run_0").returncode == 0
+    assert (waiting.paths.output / "result").read_text() == "made\n"
+
+
+def test_stop_ends_the_training_and_brings_home_what_it_wrote(waiting):
+    waiting.start()
+    done = waiting.call("stop", "latest")
+    waiting.wait_for_end()
+
+    assert done.stdout == "p/run_0: its driver was asked to stop it\n"
+    assert waiting.status() == "stopped"
+    asked = [e for e in read_events(waiting.paths.journal) if e.name == "stop.asked"]
+    assert "@" in asked[0].facts["by"]
+    assert waiting.paths.output.is_dir()
+    assert not waiting.workspace.host_runs()
+
+
+def test_stop_finds_a_driver_where_there_is_none(waiting):
+    waiting.start()
+    waiting.kill_driver()
+    done = waiting.call("stop", "latest")
+    waiting.wait_for_end()
+
+    assert "had no driver: it has one now" in done.stdout
+    assert (waiting.status(), waiting.starts_so_far()) == ("stopped", 1)
+
+
+def test_extend_moves_the_timeout_of_a_running_training(waiting):
+    (waiting.workspace.root / "nasexp.yaml").write_text("timeout: 3s\n")
+    waiting.start()
+    assert waiting.call("extend", "latest", "1h").returncode == 0
+    wait_until(lambda: "timeout.extended" in waiting.paths.journal.read_text())
+    wait_until(lambda: training_age(waiting) > 4)
+    waiting.go.touch()
+    waiting.wait_for_end()
+
+    assert waiting.status() == "ok"
+
+
+def training_age(waiting):
+    return time.time() - read_record(waiting.paths.folder).started.timestamp()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["extend", "latest", "soon"], "'soon' is not a duration"),
+        (["close-run", "latest", "--end", "2999-01-01", "--why", "x"], "is still to come"),
+        (["close-run", "latest", "--end", "yesterday", "--why", "x"], "is no moment"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_live_run(waiting, words, text):
+    waiting.start()
+    done = waiting.call(*words)
+
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert not waiting.paths.requests.exists()
+
+
+@pytest.mark.parametrize("words", [["stop"], ["extend"], ["close-run"]])
+def test_nothing_is_asked_of_a_run_that_has_ended(workspace, words):
+    workspace.add_project("p", "true")
+    workspace.nasexp("run").assert_ok()
+    more = {"extend": ["1h"], "close-run": ["--end", "2026-01-01", "--why", "x"]}
+
+    workspace.nasexp(*words, "latest", *more.get(words[0], [])).assert_code(
+        2, "has ended already: ok"
+    )
+
+
+def test_a_driver_that_cannot_open_a_run_says_so(workspace):
+    workspace.add_project("p", "true")
+    (workspace.root / "projects/p/results").write_text("no folder")
+    command = [sys.executable, "-m", "nasexp", "--workspace", str(workspace.root), "run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+    assert done.returncode == 1
+    assert "cannot make a run's folder" in done.stderr
+
+
+def test_the_driver_ends_with_its_run(waiting):
+    driver = waiting.start()
+    waiting.go.touch()
+    waiting.wait_for_end()
+
+    wait_until(lambda: not os.path.exists(f"/proc/{driver}") or is_dead(driver))
+    assert waiting.status() == "ok"
+
+
+def is_dead(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] == "Z"
