@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
     Step = Callable[[Stage], contextlib.AbstractContextManager[None]]
 
-INTENT = "training.intent"
-"""The event behind which the training may have started, for all that is known here."""
-
 
 def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
     """Take a run through its stages to its one end; shutdown is always called."""
@@ -76,7 +73,7 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
 
 def _connect(run: Run, hooks: Hooks) -> Connection:
     """Connect; once the training may run, only its host can tell how it goes, and is waited for."""
-    if run.journal.last(INTENT):
+    if run.journal.last("training.intent"):
         return for_ever(run, lambda: hooks.connect(run))
     return hooks.connect(run)
 
@@ -91,10 +88,10 @@ def _train(
     """
     if ending := recorded_ending(run):
         return RecordedJob(workdir, ending), ending
-    persist = for_ever if run.journal.last(INTENT) else while_patient
+    persist = for_ever if run.journal.last("training.intent") else while_patient
     environment = persist(run, lambda: hooks.environment(run, link, workdir))
     run.journal.write("environment.ready", name=environment.name)
-    run.journal.write(INTENT)
+    run.journal.write("training.intent")
     with stop.armed():
         job = for_ever(run, lambda: hooks.train(run, link, workdir, environment))
         return job, Follower(run, hooks, link, job, step, stop).follow()
