@@ -114,7 +114,7 @@ def _way(workspace: Workspace, settings: Settings) -> Iterator[Finding]:
         keys = [entry.key for entry in trusted_keys(hop)]
         if keys:
             shown = ", ".join(f"{key.kind} {key.fingerprint}" for key in keys[:2])
-            yield Finding("host key", State.OK, f"{shown} is trusted")
+            yield Finding("host key", State.OK, f"trusted here: {shown}")
         else:
             hint = f"nasexp trust {settings.host.name}"
             yield Finding("host key", State.FAULT, f"no key of {hop} is trusted", hint)
@@ -167,6 +167,7 @@ def _workdir(settings: Settings, seen: Survey, size_bytes: int) -> Iterator[Find
     if "noexec" in seen.facts:
         mount = seen.facts["noexec"]
         yield Finding("workdir", State.FAULT, f"programs cannot run on {mount} (noexec)", hint)
+        return
     free = seen.free_bytes
     if free is None:
         yield Finding("workdir", State.WARNING, f"{named}: its free room is not known")
@@ -210,13 +211,15 @@ def _environment(settings: Settings, seen: Survey) -> Iterator[Finding]:
 
 
 def _power(seen: Survey) -> Iterator[Finding]:
+    may = seen.facts.get("cancel")
     if "switching_off" in seen.facts:
-        yield Finding("power", State.WARNING, "a power-off is pending; a run cancels it")
-    if "shutdown" in seen.facts:
-        yield Finding("power", State.OK, f"may switch it off ({seen.facts['shutdown']})")
+        then = "a run cancels it" if may else "this account may not cancel it"
+        yield Finding("power", State.WARNING, f"a power-off is pending; {then}")
+    if may:
+        yield Finding("power", State.OK, f"may cancel a power-off there ({may})")
     else:
-        hint = "a line in sudoers allows just that, see docs/how-to/first-server.md"
-        yield Finding("power", State.WARNING, "this account may not switch it off", hint)
+        hint = "one line in its sudoers allows just that, see the how-to on the first server"
+        yield Finding("power", State.WARNING, "this account may not cancel a power-off", hint)
     if seen.facts.get("kills") == "yes" and "linger" not in seen.facts:
         user = seen.facts.get("user", "")
         hint = f"there, once: sudo loginctl enable-linger {user}"

@@ -37,7 +37,7 @@ INFO = {
 
 EVENTS = {
     "run.created": (
-        "id, run, command, machine, host",
+        "id, run, command, machine, host, training, timeout, backup_every_seconds",
         "the run has its number and identity; command is what a person typed, less secrets",
     ),
     "stage.started": ("stage", "a stage begins; `backup` at each pass"),
@@ -93,7 +93,7 @@ EVENTS = {
     "collect.done": ("files, size_bytes", "all is home and was compared"),
     "note": ("text", "a person was told this"),
     "warning": ("text", "a person was warned of this"),
-    "run.finished": ("status, error, columns, power", "the run's one end"),
+    "run.finished": ("status, error, columns, code, power", "the run's one end"),
 }
 
 INFO_INTRO = """\

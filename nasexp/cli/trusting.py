@@ -39,8 +39,9 @@ def trust(
     if not found.settings.address:
         raise UsageError(f"host '{host}' is this machine: there is no key to trust")
     login = resolve_login(found, known_hosts_of(context))
-    codes = [_trust_hop(context, found, hop, fingerprint) for hop in _hops(login)]
-    return ExitCode.worst(codes)
+    *jumps, target = _hops(login)
+    codes = [_trust_hop(context, found, hop, fingerprint) for hop in jumps]
+    return ExitCode.worst([*codes, _trust_hop(context, found, target, fingerprint, strict=True)])
 
 
 def known_hosts_of(context: CommandContext) -> Path:
@@ -58,8 +59,14 @@ def _hops(login: Login) -> Iterator[Login]:
 
 
 def _trust_hop(
-    context: CommandContext, host: Host, login: Login, fingerprints: Sequence[str]
+    context: CommandContext,
+    host: Host,
+    login: Login,
+    fingerprints: Sequence[str],
+    *,
+    strict: bool = False,
 ) -> ExitCode:
+    """Settle one machine; `strict`: a fingerprint has to fit even where all is trusted already."""
     from nasexp.cli.view import ask_on_terminal  # noqa: PLC0415 - as above
     from nasexp.connections.hostkeys import store_keys, trusted_keys  # noqa: PLC0415
     from nasexp.connections.keyscan import fetch_keys  # noqa: PLC0415
@@ -68,11 +75,13 @@ def _trust_hop(
     shown = fetch_keys(host.name, login, Secrets(host, ask_on_terminal))
     known = trusted_keys(login)
     _tell(context, login, shown, known)
-    if all(_is_known(key, known) for key in shown):
-        context.print("all of them are trusted already")
+    settled = all(_is_known(key, known) for key in shown)
+    check = fingerprints and (strict or not settled)
+    chosen = _fitting(host.name, shown, fingerprints) if check else shown
+    if all(_is_known(key, known) for key in chosen):
+        context.print("trusted already")
         return ExitCode.OK
-    chosen = _choose(host.name, shown, fingerprints)
-    if not chosen:
+    if not (fingerprints or _says_yes(host.name)):
         context.print("nothing was changed")
         return ExitCode.NO
     file = known_hosts_of(context)
@@ -100,19 +109,23 @@ def _is_known(key: HostKey, known: Sequence[Entry]) -> bool:
     return any(entry.key == key for entry in known)
 
 
-def _choose(name: str, shown: Sequence[HostKey], fingerprints: Sequence[str]) -> Sequence[HostKey]:
-    if fingerprints:
-        fitting = [key for key in shown if key.fingerprint in fingerprints]
-        if not fitting:
-            raise HostKeyRefused(
-                f"host '{name}' shows no key with {' or '.join(fingerprints)}: nothing is trusted",
-                hint="compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there",
-            )
-        return fitting
+def _fitting(name: str, shown: Sequence[HostKey], fingerprints: Sequence[str]) -> Sequence[HostKey]:
+    """Return the keys with one of the fingerprints. Raises HostKeyRefused when there is none."""
+    fitting = [key for key in shown if key.fingerprint in fingerprints]
+    if not fitting:
+        raise HostKeyRefused(
+            f"host '{name}' shows no key with {' or '.join(fingerprints)}: nothing is trusted",
+            hint="compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there",
+        )
+    return fitting
+
+
+def _says_yes(name: str) -> bool:
+    """Ask the person at the terminal. Raises UsageError where there is none."""
     if not (sys.stdin and sys.stdin.isatty()):
         raise UsageError(
             "nobody is here to compare the fingerprints",
             hint=f"nasexp trust {name} --fingerprint SHA256:… (as the machine itself tells it)",
         )
     answer = input("Is that what the machine itself says? Trust it? [y/N] ")
-    return shown if answer.strip().lower() in ("y", "yes") else []
+    return answer.strip().lower() in ("y", "yes")

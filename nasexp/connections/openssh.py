@@ -240,7 +240,8 @@ def _sent_key(said: str) -> str:
     match = re.search(
         r"fingerprint for the (\S+) key sent by the remote host is\s+(\S+?)\.?\s", said
     )
-    return f"{match[1]} {match[2]}" if match else "another"
+    kinds = {"ED25519": "ssh-ed25519", "RSA": "ssh-rsa", "ECDSA": "ecdsa-sha2-nistp256"}
+    return f"{kinds.get(match[1], match[1])} {match[2]}" if match else "another"
 
 
 def _trusted_entry(said: str) -> Entry | None:

@@ -7,6 +7,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from nasexp.runs.console import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -55,8 +57,8 @@ class Answer:
         return self.output.decode(errors="surrogateescape").removesuffix("\n")
 
     def complaint(self) -> str:
-        """Return the last line of what it complained, for a message."""
-        lines = self.errors.decode(errors="replace").strip().splitlines()
+        """Return the last line of what it complained, for a message; safe on a terminal."""
+        lines = printable(self.errors).strip().splitlines()
         return lines[-1] if lines else f"exit status {self.status}"
 
 

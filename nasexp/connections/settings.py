@@ -85,9 +85,18 @@ def resolve_login(host: Host, workspace_known_hosts: Path) -> Login:
     """
     own = host.settings
     match = check_address(host)
+    _check_identity(host)
     target = match["host"].strip("[]")
     # The user of the address is what was written closest to it.
     return _resolve(target, match["user"] or own.user, own, workspace_known_hosts, MOST_JUMPS)
+
+
+def _check_identity(host: Host) -> None:
+    # ssh would only mumble, and log in with another key.
+    named = host.settings.identity
+    path = os.path.expanduser(named)  # noqa: PTH111 - text as all of them here
+    if named and not (os.path.exists(path) or os.path.exists(f"{path}.pub")):  # noqa: PTH110
+        raise ConfigError(f"hosts.{host.name}.identity: there is no file {named}")
 
 
 def check_address(host: Host) -> re.Match[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from nasexp.runs.console import printable
+
 if TYPE_CHECKING:
     from nasexp.connections.protocol import Connection
 
@@ -60,7 +62,9 @@ def survey(connection: Connection, workdir: str) -> Survey:
     before = time.time()
     answer = connection.run(program, workdir, " ".join(TOOLS), deadline_seconds=SURVEY_SECONDS)
     after = time.time()
-    lines = [line.partition(" ")[::2] for line in answer.text().splitlines()]
+    # Whatever a host says of itself ends up on terminals: no control codes.
+    text = printable(answer.output)
+    lines = [line.partition(" ")[::2] for line in text.splitlines()]
     facts = dict(lines)
     now = _number(facts.get("now", "").removesuffix(".%N").removesuffix(".N"))
     return Survey(

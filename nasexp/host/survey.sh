@@ -39,8 +39,11 @@ fi
 if command -v python3 >/dev/null 2>&1; then
   python3 -c 'import ensurepip, venv, sys; print("venv", sys.version.split()[0])' 2>/dev/null
 fi
-if [ "$(id -u)" = 0 ]; then printf 'shutdown root\n'
-elif sudo -n -l /sbin/shutdown >/dev/null 2>&1; then printf 'shutdown sudo\n'; fi
+if [ "$(id -u)" = 0 ]; then printf 'shutdown root\ncancel root\n'
+elif command -v sudo >/dev/null 2>&1; then
+  sudo -n -l /sbin/shutdown -c >/dev/null 2>&1 && printf 'cancel sudo\n'
+  sudo -n -l /sbin/shutdown -h now >/dev/null 2>&1 && printf 'shutdown sudo\n'
+fi
 cat /etc/systemd/logind.conf /etc/systemd/logind.conf.d/*.conf 2>/dev/null |
   while read -r line; do
     case $line in KillUserProcesses=*) printf 'kills %s\n' "${line#*=}" ;; esac

@@ -88,7 +88,7 @@ class Held:
     def __init__(self, job, program, words):
         self.folder = job.folder.parent / f"held-{program}-{time.monotonic_ns()}"
         self.folder.mkdir()
-        patterns = "|".join(f"*{word}*" for word in words)
+        patterns = "|".join(f"*'{word}'*" for word in words)
         script = self.folder / program
         script.write_text(f"""#!/bin/sh
 case "$*" in {patterns})
@@ -188,7 +188,7 @@ class Job:
         """The pids of the agent's own processes that do one of these."""
         found = []
         for pid in self.processes(ours=True):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # it ends, or becomes another program
                 words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
                 if words[words.index(str(AGENT)) + 1] in verbs:
                     found.append(pid)

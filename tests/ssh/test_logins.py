@@ -150,7 +150,7 @@ def test_a_secret_that_is_not_there_is_told_without_a_login(connect, sshd):
     locked = sshd.add_key("locked", "open sesame")
     for source, text in (
         (SecretSource(env="NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE is not set"),
-        (SecretSource(command="echo hush; exit 3"), "the command for the passphrase failed"),
+        (SecretSource(command="echo hush; exit 3"), "its command failed"),
     ):
         with pytest.raises(LoginRefused) as refused:
             connect(identity=str(locked), passphrase=source)

@@ -52,7 +52,7 @@ def test_yes_trusts_and_keeps_every_other_line(stranger, sshd, answer):
 
     assert (code, sshd.fingerprint in shown) == (0, True)
     assert known(stranger) == OTHER_LINES + sshd.host_key_line + "\n"
-    assert "all of them are trusted already" in trust_on_terminal(stranger)[1]
+    assert "trusted already" in trust_on_terminal(stranger)[1]
     stranger.nasexp("check", "--host", "gpu").assert_ok()
 
 
@@ -135,7 +135,7 @@ def test_a_good_host_is_ready_and_nothing_is_made_there(gpu, sshd, via):
     before, here = picture(sshd.home), picture(gpu.root)
     called = gpu.nasexp("check", "--project", "p").assert_ok()
 
-    for text in ("is trusted", f"logged in by {via} (`via: {via}`)", "gpu: ready", "/s, the code"):
+    for text in ("trusted here: ssh-ed25519", f"logged in by {via} (`via: {via}`)", "gpu: ready", "/s, the code"):
         assert text in called.output
     assert picture(sshd.home) == before == []
     assert picture(gpu.root) == here
