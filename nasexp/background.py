@@ -67,7 +67,6 @@ class Driver:
             if "prompt" in message:
                 _send(self._line, {"answer": ask(message["prompt"])})
 
-
     def let_go(self) -> None:
         """Leave it alone: nobody here answers it any more."""
         self._line.close()

@@ -13,7 +13,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from nasexp.errors import NasexpError, StageError, TrainingFailed
+from nasexp.errors import NasexpError, StageError, Superseded, TrainingFailed
 from nasexp.following import Follower
 from nasexp.launchers.recorded import RecordedJob
 from nasexp.persevering import for_ever, while_patient
@@ -61,6 +61,8 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
         with verdict.of_errors(), step(Stage.COLLECT):
             collected = for_ever(run, lambda: hooks.collect(run, link, job))
             _fill_columns(run, hooks, verdict, collected)
+    if verdict.superseded:
+        return _leave(connection, verdict)
     with verdict.of_power(), step(Stage.SHUTDOWN):
         there = None if closed else connection
         verdict.power = while_patient(run, lambda: hooks.shutdown(run, there))
@@ -68,6 +70,14 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
         with verdict.of_errors():
             connection.close()
     hooks.run_finished(run, verdict.settle())
+    return verdict
+
+
+def _leave(connection: Connection | None, verdict: Verdict) -> Verdict:
+    """Go without a word: another driver has this run, and everything of it."""
+    if connection:
+        with verdict.of_errors():
+            connection.close()
     return verdict
 
 
@@ -112,7 +122,8 @@ def _step(run: Run, hooks: Hooks, stage: Stage) -> Iterator[None]:
     finally:
         outcome = Outcome(time.monotonic() - began, error)
         hooks.stage_finished(run, stage, outcome)
-        _journal(run, stage, "stage.finished", seconds=round(outcome.seconds, 3), error=error)
+        with contextlib.suppress(Superseded):  # that is what ended the stage, or ends the next
+            _journal(run, stage, "stage.finished", seconds=round(outcome.seconds, 3), error=error)
 
 
 def _journal(run: Run, stage: Stage, event: str, **facts: object) -> None:

@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from nasexp.config.schema import nearest
+from nasexp.config.secret import read_secret
 from nasexp.connections.settings import check_address
 from nasexp.errors import UsageError
 from nasexp.stages.train import first_word, placeholders
@@ -32,6 +33,7 @@ def check_project(workspace: Workspace, project: Project, settings: Settings) ->
             hint="put the training's code there: all of it goes to the host",
         )
     _check_output(settings)
+    _check_secrets(settings)
     check_address(settings.host)
     _check_parameters(settings)
     return _check_script(workspace, project, settings)
@@ -44,6 +46,13 @@ def _check_output(settings: Settings) -> None:
         raise UsageError(
             f"output: found {output!r}, expected a folder below bin/, such as `output`"
         )
+
+
+def _check_secrets(settings: Settings) -> None:
+    """Refuse a run whose secrets cannot be there; commands are asked when they are needed."""
+    for name, source in settings.core.secrets.items():
+        if not source.command:
+            read_secret(source, f"secrets.{name}")
 
 
 def _check_parameters(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from nasexp.errors import ExitCode, Interrupted, NasexpError, StageError
+from nasexp.errors import ExitCode, Interrupted, NasexpError, StageError, Superseded
 from nasexp.runs.record import FAILED, OK, RUNNING, STOPPED, Record, write_record
 from nasexp.values import Ending, Why
 
@@ -36,7 +36,7 @@ class Verdict:
         except KeyboardInterrupt:
             self.errors.append(Interrupted("interrupted"))
         except NasexpError as error:
-            if self.errors:
+            if self.errors and not self.superseded:
                 self.run.monitor.warn(error.message)
             self.errors.append(error)
         except OSError as error:
@@ -77,6 +77,11 @@ class Verdict:
         return ExitCode.worst(codes)
 
     @property
+    def superseded(self) -> bool:
+        """Whether another driver has the run by now: whatever is written is that one's to write."""
+        return any(isinstance(error, Superseded) for error in self.errors)
+
+    @property
     def stopped(self) -> bool:
         """Whether a person ended it."""
         interrupted = any(isinstance(error, Interrupted) for error in self.errors)
@@ -100,8 +105,9 @@ class Verdict:
             facts |= {"message": first.message, "hint": first.hint, "log": first.log}
         with self.of_errors():
             self.run.journal.write("run.finished", **facts, power=power)
-        with self.of_errors():
-            write_record(self.run.paths, record)
+        if not self.superseded:
+            with self.of_errors():
+                write_record(self.run.paths, record)
         return record
 
     def record(self) -> Record:

@@ -37,7 +37,7 @@ INFO = {
 
 EVENTS = {
     "run.created": (
-        "id, run, command, machine, host, training, timeout, backup_every_seconds",
+        "id, run, command, machine, nonce, host, training, timeout, backup_every_seconds",
         "the run has its number and identity; command is what a person typed, less secrets",
     ),
     "stage.started": ("stage", "a stage begins; `backup` at each pass"),
@@ -60,7 +60,7 @@ EVENTS = {
     ),
     "transfer.done": ("path", "the code lies ready on the host, in that folder"),
     "training.intent": ("", "from here on the training may have started; only the host can tell"),
-    "run.resumed": ("machine, by", "another driver drives it on"),
+    "run.resumed": ("machine, by, epoch, nonce", "another driver drives it on"),
     "training.seen": (
         "alive_seconds",
         "the training lives; so long it has run at least, should its host be lost",

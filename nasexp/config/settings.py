@@ -36,6 +36,15 @@ LOCAL = "local"
 _PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
+class SecretSource(Schema, frozen=True):
+    """Where a secret comes from; it is never written down itself."""
+
+    env: str = ""
+    """The variable that holds it."""
+    command: str = ""
+    """A command that prints it, run by sh on this machine."""
+
+
 class CoreSettings(Schema, frozen=True):
     """The keys that belong to no stage; a project or the whole workspace may set them."""
 
@@ -51,6 +60,9 @@ class CoreSettings(Schema, frozen=True):
     """Parameters: `$NASEXP_PARAM_LR`, `params.json` in the workdir, and `{lr}` in `run:`."""
     seed: int | None = None
     """Given to the training as `$NASEXP_SEED` and `$PYTHONHASHSEED`."""
+    secrets: dict[str, SecretSource] = {}
+    """Variables that only the training gets: `{HF_TOKEN: {env: HF_TOKEN}}` or `{command: pass hf}`;
+    kept nowhere."""
     client: str = ""
     """Who pays: the first column of `report`."""
     rate: Rate | None = None
@@ -68,15 +80,6 @@ class WorkspaceSettings(Schema, frozen=True):
     """The zone that times are shown and months are counted in (`Europe/Berlin`); empty: this
     machine's. In run.info the times for people are always this machine's, as `date` prints them;
     `--json` and events.jsonl have UTC."""
-
-
-class SecretSource(Schema, frozen=True):
-    """Where a secret comes from; it is never written down itself."""
-
-    env: str = ""
-    """The variable that holds it."""
-    command: str = ""
-    """A command that prints it, run by sh on this machine."""
 
 
 class HostSettings(Schema, frozen=True):
@@ -214,6 +217,11 @@ def _meaning(layer: Value) -> list[Problem]:
         if (other := seen.setdefault(name.upper(), name)) != name:
             message = f"'{other}' and '{name}' would share one variable"
             problems.append(Problem(place, path, message))
+    secrets = layer.data.get("secrets", EMPTY)
+    for name, value in secrets.data.items() if isinstance(secrets.data, dict) else ():
+        if not _PARAMETER_NAME.fullmatch(name):
+            place = value.key_origin or value.origin
+            problems.append(Problem(place, f"secrets.{name}", "no variable can have that name"))
     return problems
 
 

@@ -151,7 +151,7 @@ launch() {
   fi
   mkdir -p "$segment" || exit 74
   if [ ! -e "$run/reserve" ]; then
-    told=$(dd if=/dev/zero of="$run/reserve" bs=4096 count=16 2>&1) || {
+    told=$(dd if=/dev/zero of="$run/reserve" bs=4096 count=16 conv=fsync 2>&1) || {
       rm -f "$run/reserve"
       printf '%s\n' "$told" >&2
       exit 74
@@ -171,6 +171,7 @@ take_watch() {
   if watched; then return 1; fi
   identify
   uptime_now
+  seen=$uptime
   make_once "$segment/warden${wardens#0}" "$self $(date +%s) $uptime"
 }
 
@@ -219,10 +220,12 @@ nap() {
 }
 
 # The beats are written in place, each in a block of its own: neither a full disk nor a power cut
-# leaves less than there was. Sets $lived to when the job was last known to live.
+# leaves less than there was. Sets $lived to when the job was last known to live. The rounds are
+# counted from the start, or from when we came: no suspension falls between two of them.
 begin_rounds() {
   lived=${started#-}
   lived=${lived:-0}
+  if [ $seen -lt $lived ]; then seen=$lived; fi
   for file in "$segment/beat.a" "$segment/beat.b" "$segment/beat"; do
     first_line "$file"
     set -- $line
@@ -231,8 +234,6 @@ begin_rounds() {
   for file in "$segment/beat.a" "$segment/beat.b"; do
     [ -e "$file" ] || make_once "$file" "$(printf '%-15s %-15s' "$(date +%s)" "$lived")"
   done
-  uptime_now
-  seen=$uptime
 }
 
 # Note that we live; $uptime is now.
@@ -509,7 +510,7 @@ agent=$0 verb=${1:-} run=${2:-} number=${3:-1}
 segment=$run/segments/$number
 sh=${NASEXP_SH:-/bin/sh}
 read -r boot </proc/sys/kernel/random/boot_id
-wake=0 why='' found='' anybody='' group='' full='' side=a beaten=0 rest=1 short=0.1 pause=0.2
+wake=0 why='' found='' anybody='' group='' full='' side=a beaten=0 seen=0 rest=1 short=0.1 pause=0.2
 sleep 0.001 2>/dev/null || { short=1 pause=1; }
 id=$(spec id) grace=$(spec grace) limit=$(spec timeout)
 [ -n "$id" ] && [ -n "$grace" ] || exit 65

@@ -15,6 +15,7 @@ from nasexp.errors import StageError, Superseded
 
 if TYPE_CHECKING:
     from nasexp.connections.protocol import Answer, Connection
+    from nasexp.values import Run
 
 SUPERSEDED_STATUS = 79
 NOBODY = ("", "0", "-")
@@ -72,6 +73,25 @@ class Claim:
     def words(self) -> tuple[str, str, str]:
         """The three words that a fenced program gets first."""
         return self.folder, str(self.epoch), self.nonce
+
+
+def claim_for(connection: Connection, run: Run, folder: str) -> Claim | None:
+    """Claim a run for the driver that drives it now, as its journal has it.
+
+    Args:
+        connection: the host.
+        run: the run.
+        folder: of the run on the host.
+
+    Raises:
+        Superseded: another driver has taken it over.
+        StageError: the host cannot write it down.
+    """
+    created = run.journal.last("run.created") or {}
+    driver = run.journal.last("run.resumed") or {"epoch": 1, "nonce": created.get("nonce")}
+    if not driver.get("nonce"):
+        return None  # begun by a version that knew no claims
+    return claim(connection, folder, driver["epoch"], driver["nonce"])
 
 
 def claim(connection: Connection, folder: str, epoch: int, nonce: str) -> Claim:

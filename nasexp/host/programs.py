@@ -43,6 +43,16 @@ mv -f "$4.part.$$" "$4" || { rm -f "$4.part.$$"; exit 7; }
 """
 )
 
+# Small texts, by pairs of name and text, in one round trip; each takes its place whole.
+_PUT_TEXTS = """
+cd "$1" && shift || exit 9
+umask 077
+while [ $# -ge 2 ]; do
+  printf '%s' "$2" >"$1.part" && mv -f "$1.part" "$1" || { rm -f "$1.part"; exit 7; }
+  shift 2
+done
+"""
+
 _HAS_FILE = 'test -f "$1"'
 
 _AGENT = '/bin/sh "$1" "$2" "$3" "$4"'
@@ -97,6 +107,26 @@ def put_file(connection: Connection, path: str, content: bytes, claim: Claim | N
         raise StageError(f"cannot write {path} on host '{connection.name}': {complaint}")
 
 
+def put_texts(
+    connection: Connection, folder: str, texts: Mapping[str, str], claim: Claim | None = None
+) -> None:
+    """Write small private files into a run's folder, each whole, in one round trip.
+
+    Args:
+        connection: the host.
+        folder: of the run there.
+        texts: path below the folder → content.
+        claim: on the run.
+
+    Raises:
+        StageError: the host cannot write them.
+        Superseded: the run is no longer ours.
+    """
+    words = [word for pair in texts.items() for word in pair]
+    answer = run_fenced(connection, claim, _PUT_TEXTS, folder, *words)
+    _refuse(answer, f"cannot write into {folder} on host '{connection.name}'")
+
+
 def put_secrets(
     connection: Connection, folder: str, secrets: Mapping[str, str], claim: Claim | None = None
 ) -> None:
@@ -116,8 +146,7 @@ def put_secrets(
         if not _NAME.fullmatch(name) or "\0" in value:
             raise StageError(f"secret {name!r} cannot be a variable of the environment")
     lines = [f"{name}={shlex.quote(value)}; export {name}\n" for name, value in secrets.items()]
-    content = "".join(lines).encode(errors="surrogateescape")
-    put_file(connection, f"{folder}/secrets", content, claim)
+    put_texts(connection, folder, {"secrets": "".join(lines)}, claim)
 
 
 def install_agent(connection: Connection, home: str) -> str:

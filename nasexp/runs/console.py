@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from nasexp.runs.files import from_system
+from nasexp.runs.files import from_system, superseded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,14 @@ class ConsoleLog:
         self._synced = time.monotonic()
 
     def append(self, data: bytes) -> None:
-        """Append bytes as they are; on the disk within two seconds. Raises StageError."""
+        """Append bytes as they are; on the disk within two seconds.
+
+        Raises:
+            StageError: the disk refuses them.
+            Superseded: another driver has written meanwhile.
+        """
+        if os.fstat(self._file).st_size != self.offset:
+            raise superseded(self._path)
         try:
             while data:
                 written = os.write(self._file, data)

@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
-from nasexp.errors import StageError
+from nasexp.errors import StageError, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,13 @@ def from_system(error: OSError, path: Path) -> StageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = f"make room on the disk of {path.parent}"
     return StageError(f"{path} cannot be written: {error.strerror}", hint=hint)
+
+
+def superseded(path: Path) -> Superseded:
+    """Return the error for a file that another driver writes by now: a frozen one has thawed."""
+    return Superseded(
+        f"{path} was written by another driver, which has taken the run over; this one ends"
+    )
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nasexp.errors import StageError
-from nasexp.runs.files import from_system
+from nasexp.runs.files import from_system, superseded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,7 @@ class Journal:
             lines, whole_bytes = _read_lines(path)
             if whole_bytes < os.fstat(self._file).st_size:
                 os.ftruncate(self._file, whole_bytes)
+            self._size_bytes = whole_bytes
         except BaseException:
             os.close(self._file)
             raise
@@ -58,7 +59,10 @@ class Journal:
 
         Raises:
             StageError: the disk is full or broken; what was written before stays whole.
+            Superseded: another driver has written meanwhile.
         """
+        if os.fstat(self._file).st_size != self._size_bytes:
+            raise superseded(self.path)
         time = datetime.now(UTC)
         line = _encode(event, time, facts, self._previous)
         try:
@@ -70,6 +74,7 @@ class Journal:
             self._cut_torn_tail()
             raise from_system(error, self.path) from error
         self._previous = _digest(line)
+        self._size_bytes += len(line)
         return Event(event, time, facts)
 
     def _cut_torn_tail(self) -> None:

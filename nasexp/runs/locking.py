@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import platform
@@ -20,6 +21,17 @@ def lock_driver(paths: RunPaths) -> int:
     Raises:
         StageError: another driver has it.
     """
+    descriptor = _open(paths)
+    while not _is_there(paths, descriptor):  # its last holder removed it in this very moment
+        os.close(descriptor)
+        descriptor = _open(paths)
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()} {platform.node()}\n".encode())
+    return descriptor
+
+
+def _open(paths: RunPaths) -> int:
+    """Return the locked lock file."""
     try:
         descriptor = os.open(paths.driver, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
@@ -29,9 +41,22 @@ def lock_driver(paths: RunPaths) -> int:
     except OSError as error:
         os.close(descriptor)
         raise StageError(f"{paths.folder} is driven by another process") from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()} {platform.node()}\n".encode())
     return descriptor
+
+
+def _is_there(paths: RunPaths, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), paths.driver.stat())
+    except OSError:
+        return False
+
+
+def unlock_driver(paths: RunPaths, descriptor: int) -> None:
+    """Give the lock back, and remove its file, unless that is another driver's by now."""
+    with contextlib.suppress(OSError):
+        if _is_there(paths, descriptor):
+            paths.driver.unlink()  # before the lock is free: the next driver makes its own
+    os.close(descriptor)
 
 
 def has_driver(paths: RunPaths) -> bool:

@@ -15,7 +15,7 @@ from nasexp.config.units import Duration
 from nasexp.errors import NasexpError, StageError
 from nasexp.runs.files import write_whole
 from nasexp.runs.journal import Journal, read_events
-from nasexp.runs.locking import lock_driver
+from nasexp.runs.locking import lock_driver, unlock_driver
 from nasexp.runs.numbering import make_run_folder, new_run_id
 from nasexp.runs.paths import RunPaths, run_number
 from nasexp.runs.requests import person
@@ -49,6 +49,10 @@ class RunJournal:
     def texts(self, event: str) -> list[str]:
         """Return the texts of all such events that stood there when it was opened."""
         return [found.facts["text"] for found in self._before if found.name == event]
+
+    def count(self, event: str) -> int:
+        """Return how many such events stood there when it was opened."""
+        return sum(1 for found in self._before if found.name == event)
 
     def close(self) -> None:
         """Close the file."""
@@ -169,7 +173,10 @@ def reopened_run(
         os.close(lock)
         raise
     with _driven(paths, lock, journal):
-        journal.write("run.resumed", machine=platform.node(), by=person())
+        epoch = 2 + journal.count("run.resumed")
+        journal.write(
+            "run.resumed", machine=platform.node(), by=person(), epoch=epoch, nonce=new_run_id()
+        )
         monitor = RunMonitor(view, journal, warnings=journal.texts("warning"))
         yield _run(workspace, project, settings, monitor, paths)
 
@@ -180,9 +187,7 @@ def _driven(paths: RunPaths, lock: int, journal: RunJournal) -> Iterator[None]:
         yield
     finally:
         journal.close()
-        # Before the lock is free: the next driver makes a file of its own.
-        paths.driver.unlink(missing_ok=True)
-        os.close(lock)
+        unlock_driver(paths, lock)
 
 
 def _run(
@@ -204,6 +209,7 @@ def _describe(
         id=new_run_id(),
         **facts,
         machine=platform.node(),
+        nonce=new_run_id(),
         host=settings.host.name,
         training=settings.core.run,
         timeout=str(settings.core.timeout),

@@ -8,6 +8,7 @@ from nasexp import hookimpl
 from nasexp.config.schema import Schema
 from nasexp.config.settings import ConfigSection
 from nasexp.config.units import Duration
+from nasexp.host.claims import claim_for, run_fenced
 from nasexp.host.programs import prepare_host
 from nasexp.values import PowerDecision
 
@@ -54,10 +55,11 @@ def _clean_up(run: Run, connection: Connection) -> None:
     home = prepare_host(connection, run.settings.host.settings.workdir)
     ended = run.journal.last("training.ended") or {}
     all_home = ended.get("log_complete") and run.journal.last("collect.done")
-    if not all_home and connection.run(_CLOSE_GATE, home, run.id).status:
-        folder = f"{home}/runs/{run.id}"
+    folder = f"{home}/runs/{run.id}"
+    ours = claim_for(connection, run, folder)
+    if not all_home and run_fenced(connection, ours, _CLOSE_GATE, home, run.id).status:
         run.monitor.warn(f"kept on host '{connection.name}', as not all came home: {folder}")
         return
-    answer = connection.run(_CLEAN, home, run.id, run.address.replace("/", "-"))
+    answer = run_fenced(connection, ours, _CLEAN, home, run.id, run.address.replace("/", "-"))
     if answer.status:
         run.monitor.warn(f"could not clean up on host '{connection.name}': {answer.complaint()}")

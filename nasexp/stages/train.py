@@ -11,16 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from nasexp import hookimpl
 from nasexp.config.schema import Schema
+from nasexp.config.secret import read_secret
 from nasexp.config.settings import ConfigSection, Scalar
 from nasexp.config.units import FiniteDuration
 from nasexp.errors import StageError
+from nasexp.host.claims import claim_for
 from nasexp.host.probe import probe
-from nasexp.host.programs import PROTOCOL_VERSION, install_agent, launch, put_file
+from nasexp.host.programs import (
+    PROTOCOL_VERSION,
+    install_agent,
+    launch,
+    put_secrets,
+    put_texts,
+)
 from nasexp.launchers.agent import AgentJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from nasexp.config.settings import SecretSource
     from nasexp.connections.protocol import Connection
     from nasexp.values import Environment, Job, Run, Workdir
 
@@ -54,7 +63,8 @@ def nasexp_train(
     """Write what the agent needs, then have it start the job; it starts no second one."""
     home = workdir.path.rpartition("/runs/")[0]
     agent = install_agent(connection, home)
-    job = AgentJob(connection, workdir, agent, **_known_of(run))
+    ours = claim_for(connection, run, workdir.path)
+    job = AgentJob(connection, workdir, agent, ours, **_known_of(run))
     found = probe(connection, workdir.path)
     if found.start or found.exit:
         return job
@@ -63,11 +73,16 @@ def nasexp_train(
     if answer.status:
         raise StageError(f"host '{connection.name}' lost the code: {answer.complaint()}")
     params = json.dumps(run.settings.core.params, indent=2) + "\n"
-    put_file(connection, f"{workdir.work}/params.json", params.encode())
-    put_file(connection, f"{workdir.path}/command", command_file(run, environment).encode())
-    put_file(connection, f"{workdir.path}/spec", _spec(run).encode())
-    launch(connection, agent, workdir.path)
+    texts = {"work/params.json": params, "command": command_file(run, environment)}
+    put_texts(connection, workdir.path, {**texts, "spec": _spec(run)}, ours)
+    if sources := run.settings.core.secrets:
+        put_secrets(connection, workdir.path, _read_secrets(sources), ours)
+    launch(connection, agent, workdir.path, ours)
     return job
+
+
+def _read_secrets(sources: Mapping[str, SecretSource]) -> dict[str, str]:
+    return {name: read_secret(source, f"secrets.{name}") for name, source in sources.items()}
 
 
 def _known_of(run: Run) -> dict[str, Any]:

@@ -297,3 +297,50 @@ def test_the_driver_ends_with_its_run(waiting):
 def is_dead(pid):
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_frozen_driver_that_thaws_changes_nothing_any_more(waiting):
+    """Its lock is lost as on a file system without locks: another driver takes over."""
+    frozen = waiting.start()
+    os.kill(frozen, signal.SIGSTOP)
+    waiting.paths.driver.unlink()
+    waiting.go.touch()
+    assert waiting.call("resume", "p/run_0").returncode == 0
+    before = waiting.paths.journal.read_bytes()
+    os.kill(frozen, signal.SIGCONT)
+    wait_until(lambda: not os.path.exists(f"/proc/{frozen}") or is_dead(frozen))
+
+    assert waiting.paths.journal.read_bytes() == before
+    assert waiting.paths.log.read_text() == "begun\ndone\n"
+    assert waiting.status() == "ok"
+
+
+def test_a_secret_reaches_the_training_and_nothing_else(waiting, monkeypatch):
+    canary = "c4n4ry-'$HOME'-\"x\""
+    monkeypatch.setenv("MY_TOKEN", canary)
+    project = waiting.workspace.root / "projects/p/project.yaml"
+    with project.open("a") as file:
+        file.write("secrets: {HF_TOKEN: {env: MY_TOKEN}}\n")
+    (project.parent / "bin/run.sh").write_text(
+        WAITING.replace("echo begun", 'printf %s "$HF_TOKEN" | wc -c')
+    )
+    waiting.start()
+    (folder,) = waiting.workspace.host_runs()
+    held = [path for path in folder.rglob("*") if path.is_file() and canary in read(path)]
+    waiting.go.touch()
+    waiting.wait_for_end()
+
+    assert waiting.paths.log.read_text() == f"{len(canary)}\ndone\n"
+    kept = [path for path in waiting.paths.folder.rglob("*") if path.is_file()]
+    assert held == [path for path in kept if "c4n4ry" in read(path)] == []
+
+
+def read(path):
+    return path.read_bytes().decode(errors="replace")
+
+
+def test_a_secret_that_is_not_there_is_told_before_a_run_is_made(workspace):
+    workspace.add_project("p", "true", "secrets: {HF_TOKEN: {env: NO_SUCH_VARIABLE}}")
+
+    workspace.nasexp("run").assert_code(2, "secrets.HF_TOKEN: the variable NO_SUCH_VARIABLE is not")
+    assert not workspace.run_paths("p").folder.exists()

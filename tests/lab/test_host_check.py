@@ -48,7 +48,10 @@ def test_a_host_that_ends_jobs_at_logout_is_told(lab, as_root):
 def test_who_may_not_switch_a_host_off_is_told(lab):
     assert "this account may not cancel a power-off" in check(lab, "p")[1]
     lab.sudo("gpu", "NOPASSWD: /sbin/shutdown")
-    assert "may cancel a power-off there (sudo)" in lab.nasexp("nas", "--workspace", "w-p", "check").stdout
+    assert (
+        "may cancel a power-off there (sudo)"
+        in lab.nasexp("nas", "--workspace", "w-p", "check").stdout
+    )
 
 
 def test_a_venv_that_nobody_can_make_is_a_fault(lab):

@@ -177,6 +177,15 @@ def test_an_account_without_a_shell_is_told(connect, sshd, via, line, said, monk
     assert said in refused.value.message
 
 
+def test_what_a_start_up_file_says_late_never_gets_into_an_answer(connect, sshd, via):
+    """stderr has a way of its own: its noise may overtake nothing, and come in the middle."""
+    (sshd.home / ".bashrc").write_text("echo noise\n(sleep 0.3; echo late noise >&2) &\n")
+    connection = connect(via=via)
+
+    assert connection.run("sleep 0.6; echo clean").output == b"clean\n"
+    assert b"".join(connection.receive("sleep 0.6; echo clean")) == b"clean\n"
+
+
 def test_one_session_at_a_time_is_enough(connect, sshd, via):
     sshd.configure("MaxSessions 1")
     connection = connect(via=via)
