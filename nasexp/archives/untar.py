@@ -70,9 +70,15 @@ class TarReader:
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._data = b""
+        self._before = 0
         self._at = 0
         self._left = 0
         self._padding = 0
+
+    @property
+    def offset(self) -> int:
+        """How much of the stream was read so far."""
+        return self._before + self._at
 
     def next(self) -> Entry | None:
         """Return the next member, past what was not read of the last; None at the end."""
@@ -151,6 +157,7 @@ class TarReader:
             chunk = next(self._chunks, b"")
             if not chunk:
                 raise CutShortError
+            self._before += self._at
             self._data = self._data[self._at :] + chunk
             self._at, end = 0, count
         taken = self._data[self._at : end]
@@ -159,6 +166,7 @@ class TarReader:
 
     def _some(self, most: int) -> bytes:
         if self._at == len(self._data):
+            self._before += self._at
             self._data, self._at = next(self._chunks, b""), 0
             if not self._data:
                 raise CutShortError

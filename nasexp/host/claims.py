@@ -43,11 +43,15 @@ _CLAIM = (
     + """
 umask 077
 folder=$1/owner/$2
-mkdir -p "$folder" || exit 7
-printf '%s\\n' "$3" >"$folder/nonce.$3" || exit 7
-ln "$folder/nonce.$3" "$folder/nonce" 2>/dev/null ||
-  (set -C && cat "$folder/nonce.$3" >"$folder/nonce") 2>/dev/null
-rm -f "$folder/nonce.$3"
+held=
+{ read -r held <"$folder/nonce"; } 2>/dev/null
+if [ "$held" != "$3" ]; then # else it needs no room: the disk may be full by now
+  mkdir -p "$folder" || exit 7
+  printf '%s\\n' "$3" >"$folder/nonce.$3" || exit 7
+  ln "$folder/nonce.$3" "$folder/nonce" 2>/dev/null ||
+    (set -C && cat "$folder/nonce.$3" >"$folder/nonce") 2>/dev/null
+  rm -f "$folder/nonce.$3"
+fi
 dd if=/dev/null of="$folder/nonce" conv=notrunc,fsync 2>/dev/null || exit 7
 superseded "$1" "$2" "$3" && exit 79
 exit 0

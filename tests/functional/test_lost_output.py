@@ -37,7 +37,15 @@ def project(workspace):
 
 
 def command(workspace):
-    return [sys.executable, "-m", "nasexp", "--workspace", str(workspace.root), "run", "--foreground"]
+    return [
+        sys.executable,
+        "-m",
+        "nasexp",
+        "--workspace",
+        str(workspace.root),
+        "run",
+        "--foreground",
+    ]
 
 
 def go_on(workspace):

@@ -325,7 +325,15 @@ def test_a_training_that_writes_nothing_is_a_run_too(workspace):
 
 def test_ctrl_c_stops_the_training_and_brings_it_home(workspace):
     workspace.add_project("p", "mkdir output; echo x >output/x; echo re''ady; sleep 300")
-    command = [sys.executable, "-m", "nasexp", "--workspace", str(workspace.root), "run", "--foreground"]
+    command = [
+        sys.executable,
+        "-m",
+        "nasexp",
+        "--workspace",
+        str(workspace.root),
+        "run",
+        "--foreground",
+    ]
     driver = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -363,7 +371,15 @@ def test_ctrl_c_before_the_training_leaves_nothing_running(workspace):
 
 def test_a_driver_that_was_killed_leaves_an_interrupted_run(workspace):
     workspace.add_project("p", "echo $$; sleep 300")
-    command = [sys.executable, "-m", "nasexp", "--workspace", str(workspace.root), "run", "--foreground"]
+    command = [
+        sys.executable,
+        "-m",
+        "nasexp",
+        "--workspace",
+        str(workspace.root),
+        "run",
+        "--foreground",
+    ]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     while "|" not in driver.stdout.readline():
         pass

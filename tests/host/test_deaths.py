@@ -89,7 +89,7 @@ def test_a_runner_that_is_killed_is_told_and_its_tree_ended(job):
     job.kill(job.runner)
 
     assert job.wait()[:2] == ["lost", "none"]
-    wait_until(lambda: job.processes() == [], seconds=3)
+    wait_until(lambda: job.processes() == [], seconds=8)  # a nap of the deputy is the longest
     assert times_run(job) == 1
 
 
@@ -102,7 +102,7 @@ def test_when_both_are_killed_an_adopter_ends_the_tree_and_says_lost(job, connec
     assert derive(found) is State.ENDING
     assert job.processes()
     assert ending_of(job.drive(connection), Known()).why is Why.LOST
-    wait_until(lambda: job.processes() == [], seconds=3)
+    wait_until(lambda: job.processes() == [], seconds=8)  # a nap of the deputy is the longest
     assert times_run(job) == 1
 
 
@@ -216,7 +216,7 @@ def test_a_respawner_is_ended(job):
     (job.folder / "cancel").write_text("now\n")
 
     assert job.wait(seconds=40)[3] == "none"
-    wait_until(lambda: job.processes() == [], seconds=3)
+    wait_until(lambda: job.processes() == [], seconds=8)  # a nap of the deputy is the longest
 
 
 def test_a_child_without_our_cookie_is_ended_too(job):

@@ -114,6 +114,22 @@ def test_an_upload_onto_a_full_disk_goes_on_when_there_is_room(tmp_path, mounted
     connection.close()
 
 
+def test_a_claim_that_is_held_holds_when_the_disk_is_full(mounted, tmp_path):
+    from nasexp.connections.local import connect_local
+    from nasexp.errors import StageError
+    from nasexp.host.claims import claim
+
+    mounted(tmp_path, "size=64k")
+    connection = connect_local("local")
+    first = claim(connection, str(tmp_path / "run"), 1, "abc")
+    connection.run('cat /dev/zero >"$1"', str(tmp_path / "filler"))
+
+    assert claim(connection, str(tmp_path / "run"), 1, "abc") == first
+    with pytest.raises(StageError, match="cannot claim the run"):
+        claim(connection, str(tmp_path / "run"), 2, "def")
+    connection.close()
+
+
 def test_a_plain_user_needs_no_root(workspace, tmp_path):
     import os
     import shutil

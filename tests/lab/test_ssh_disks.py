@@ -27,7 +27,7 @@ def test_a_disk_that_fills_on_the_host_in_mid_transfer(make_lab, via):
     filler = leave_room(lab, "gpu", 8_000_000)
     driver = site.run()
 
-    assert driver.wait() == 1
+    assert driver.wait() == 1, str(driver)
     assert "No space left on device" in driver.said
     assert "host 'gpu'" in driver.said
     assert not driver.events("training.started")

@@ -38,7 +38,7 @@ def test_a_machine_of_the_way_that_nobody_trusts_is_refused_and_named(lab, via, 
     know(lab, *({"jump", "gpu"} - {stranger}))
     driver = Site(lab, via).run()
 
-    assert driver.wait() == 1
+    assert driver.wait() == 1, str(driver)
     assert f"the key of host 'gpu' (lab@{stranger}) is not trusted yet" in driver.said
     assert "nasexp trust gpu" in driver.said
     assert "Accepted" not in lab.log(stranger)
@@ -48,7 +48,7 @@ def test_a_jump_with_another_key_is_refused_and_named(lab, via):
     lab.rekey("jump")
     driver = Site(lab, via).run()
 
-    assert driver.wait() == 1
+    assert driver.wait() == 1, str(driver)
     assert "host 'gpu' (lab@jump) shows another key than the one that was trusted" in driver.said
     assert "Accepted" not in lab.log("gpu")
 
@@ -105,7 +105,7 @@ def test_a_jump_that_is_off_is_named(lab, via):
     lab.poweroff("jump")
     driver = site.run()
 
-    assert driver.wait() == 1
+    assert driver.wait() == 1, str(driver)
     assert re.search("(to jump|jump port 22 does not answer): it may be off", driver.said)
 
 

@@ -56,7 +56,7 @@ def test_a_start_up_file_that_leaves_is_named(lab, via):
     lab.write("gpu", {".bashrc": "exit 0\n"})
     driver = Site(lab, via).run()
 
-    assert driver.wait() == 1
+    assert driver.wait() == 1, str(driver)
     assert "the account on host 'gpu' logs in but gets no shell" in driver.said
     assert "exit` in ~/.bashrc" in driver.said
     assert driver.record.status == "failed"
@@ -166,7 +166,7 @@ def test_a_file_that_the_account_may_not_read_is_named_and_kept(lab, via):
     locked.chmod(0o600)
     site.finish()
 
-    assert driver.wait() == 1
+    assert driver.wait() == 1, str(driver)
     assert "locked" in driver.said
     assert driver.record.status == "failed"
     assert driver.record.exit_code == 0

@@ -79,7 +79,7 @@ def test_a_password_that_is_wrong_or_not_there_is_told_without_a_loop(lab, sourc
     site = Site(lab, "auto", host_keys=f"password: {{{source}}}")
     driver = site.run(env={"GPU_PASSWORD": "not it"})
 
-    assert driver.wait() == 1
+    assert driver.wait() == 1, str(driver)
     assert "connect   FAILED" in driver.said
     assert lab.log("gpu").count("Failed password") == (source == "env: GPU_PASSWORD")
     assert "not it" not in driver.said
@@ -88,7 +88,7 @@ def test_a_password_that_is_wrong_or_not_there_is_told_without_a_loop(lab, sourc
 def test_without_a_terminal_the_host_that_wants_a_password_is_told(lab):
     driver = Site(lab, "auto").run()
 
-    assert driver.wait() == 1
+    assert driver.wait() == 1, str(driver)
     assert "it takes password" in driver.said
     assert "set `password: {env: VARIABLE}`" in driver.said
 

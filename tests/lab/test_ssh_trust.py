@@ -12,7 +12,7 @@ def test_a_changed_key_stops_the_run_before_anything_is_sent(lab, via):
     site = Site(lab, via)
     driver = site.run()
 
-    assert driver.wait() == 1
+    assert driver.wait() == 1, str(driver)
     assert "shows another key than the one that was trusted: nothing was sent" in driver.said
     assert "Accepted" not in lab.log("gpu")
     assert not (lab.home("gpu") / ".nasexp").exists()

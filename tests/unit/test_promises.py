@@ -73,7 +73,13 @@ def body_lines(node):
 LAYERS = [
     ["nasexp.testing"],
     ["nasexp.cli"],
-    ["nasexp.pipeline", "nasexp.assembly", "nasexp.checks", "nasexp.inventory", "nasexp.background"],
+    [
+        "nasexp.pipeline",
+        "nasexp.assembly",
+        "nasexp.checks",
+        "nasexp.inventory",
+        "nasexp.background",
+    ],
     [
         "nasexp.loader",
         "nasexp.preflight",

@@ -47,10 +47,16 @@ class Gauge:
             yield chunk
 
 
-def is_worth_it(rate: float, ratio: float) -> bool:
-    """Whether packing saves time on a link of `rate` bytes per second, at this ratio of sizes."""
+def is_worth_it(rate: float, ratio: float, packing: float = GZIP_BYTES_PER_SECOND) -> bool:
+    """Whether packing saves time on a link of `rate` bytes per second, at this ratio of sizes.
+
+    Args:
+        rate: of the link.
+        ratio: the packed size as a share of its own.
+        packing: how many bytes per second are packed.
+    """
     plain_seconds = 1 / rate
-    packed_seconds = max(1 / GZIP_BYTES_PER_SECOND, ratio / rate)
+    packed_seconds = max(1 / packing, ratio / rate)
     return plain_seconds > WORTH_IT * packed_seconds
 
 

@@ -17,10 +17,10 @@ DIGEST_FILES_BYTES = 8 << 30
 DIGEST_SECONDS = 120.0
 SLOWEST_DIGEST_BYTES_PER_SECOND = 20e6
 
-GNU_TAR, TAR, PYTHON, GZIP = "gnu-tar", "tar", "python3", "gzip"
+GNU_TAR, TAR, PYTHON, GZIP, TEE = "gnu-tar", "tar", "python3", "gzip", "tee"
 
 _TOOLS = """
-for tool in tar python3 gzip openssl sha256sum; do
+for tool in tar python3 gzip tee openssl sha256sum; do
   ! command -v $tool >/dev/null 2>&1 || printf '%s\\n' $tool
 done
 case $(tar --version 2>/dev/null </dev/null) in *'GNU tar'*) echo gnu-tar ;; esac
@@ -50,20 +50,31 @@ fi 2>/dev/null
 exit 0
 """
 
-# One name that a line of the above could not hold, or not the same from every program.
-_ONE_DIGEST = """
-cd "$1" || exit 9
-if command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r <"$2"
-elif command -v sha256sum >/dev/null 2>&1; then sha256sum <"$2"
-else python3 -c '
+# Prints `DIGEST …` of stdin, or nothing.
+SUM_OF = """
+sum_of() {
+  if command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r
+  elif command -v python3 >/dev/null 2>&1; then python3 -c '
 import hashlib, sys
 digest = hashlib.sha256()
 for block in iter(lambda: sys.stdin.buffer.read(1 << 20), b""):
     digest.update(block)
-print(digest.hexdigest())' <"$2"
-fi 2>/dev/null
+print(digest.hexdigest())'
+  elif command -v sha256sum >/dev/null 2>&1; then sha256sum
+  fi 2>/dev/null
+}
+"""
+DIGESTERS = frozenset({"openssl", "python3", "sha256sum"})
+
+# One name that a line of the above could not hold, or not the same from every program.
+_ONE_DIGEST = (
+    SUM_OF
+    + """
+cd "$1" || exit 9
+sum_of <"$2"
 exit 0
 """
+)
 
 _NO_TOOL = 40
 _LINE = re.compile(rb"([0-9a-f]{64}) [ *]\./(.+)")
@@ -94,7 +105,7 @@ def host_digests(
     found: dict[bytes, str] = {}
     plain = [path for path in sizes if not _is_odd(path)]
     for batch in by_size(plain, sizes):
-        seconds = _patience(sizes[path] for path in batch)
+        seconds = patience(sum(sizes[path] for path in batch))
         words = [b"./" + path for path in batch]
         answer = connection.run(_DIGESTS, folder, *words, deadline_seconds=seconds)
         if answer.status == _NO_TOOL:
@@ -104,11 +115,16 @@ def host_digests(
         matches = map(_LINE.fullmatch, answer.output.split(b"\n"))
         found |= {match[2]: match[1].decode() for match in matches if match}
     for path in filter(_is_odd, sizes):
-        seconds = _patience([sizes[path]])
+        seconds = patience(sizes[path])
         answer = connection.run(_ONE_DIGEST, folder, b"./" + path, deadline_seconds=seconds)
         if re.fullmatch(rb"[0-9a-f]{64}", answer.output[:64]):
             found[path] = answer.output[:64].decode()
     return found
+
+
+def patience(size_bytes: int) -> float:
+    """Return how many seconds a host may take for the digest of so many bytes."""
+    return DIGEST_SECONDS + size_bytes / SLOWEST_DIGEST_BYTES_PER_SECOND
 
 
 def by_size(paths: Sequence[bytes], sizes: Mapping[bytes, int]) -> Iterable[list[bytes]]:
@@ -130,7 +146,3 @@ def by_size(paths: Sequence[bytes], sizes: Mapping[bytes, int]) -> Iterable[list
 def _is_odd(path: bytes) -> bool:
     """Whether coreutils would escape the name, or it would end the line."""
     return b"\n" in path or b"\\" in path or b"\r" in path
-
-
-def _patience(sizes: Iterable[int]) -> float:
-    return DIGEST_SECONDS + sum(sizes) / SLOWEST_DIGEST_BYTES_PER_SECOND
