@@ -13,11 +13,11 @@ from nasexp.errors import ConnectionLost, HostKeyRefused, LoginRefused, NasexpEr
 from nasexp.persevering import for_ever
 from nasexp.runs.console import ConsoleLog
 from nasexp.runs.record import write_record
+from nasexp.runs.wishes import Wishes, sleep_watching
 from nasexp.stages.backup import BackupSettings
 from nasexp.tailing import DigestsConsole, Tail
 from nasexp.values import Stage, Why
 from nasexp.verdict import record_of
-from nasexp.wishes import Wishes, sleep_watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SHORTEST_SECONDS, FLOWING_SECONDS, LONGEST_SECONDS = 0.01, 0.2, 0.7
 """Between two looks: at first, while the console flows, when nothing happens."""
+FLOOD_BYTES = 64 << 10
+"""A look that brings so much is followed by the next at once, almost."""
 SEEN_SECONDS = 300.0
 """So often the journal says that the training lives: the least it has run, if the host dies."""
 REDIAL_SECONDS = (1.0, 60.0)
@@ -176,7 +178,8 @@ class Follower:
         self.hooks.training_started(self.run, self.job)
 
     def _ended(self, ending: Ending, tail: Tail, *, log_complete: bool) -> Ending:
-        if log_complete and self._differs(tail):
+        own = tail.own_digest()
+        if log_complete and self._differs(tail, own):
             self.run.monitor.warn("log.log is not what the console on the host is now")
             log_complete = False
         self.run.journal.write(
@@ -189,19 +192,19 @@ class Follower:
             cause=ending.cause,
             survivors=list(ending.survivors),
             log_complete=log_complete,
-            log_digest=tail.own_digest(),
+            log_digest=own,
         )
         self.hooks.training_ended(self.run, self.job, ending)
         if ending.why is Why.LOST:
             self.run.monitor.warn("the training's end was not seen: its runner was killed")
         return ending
 
-    def _differs(self, tail: Tail) -> bool:
+    def _differs(self, tail: Tail, own: str) -> bool:
         """Whether the host can tell, and tells, that its console is another than log.log."""
         if not isinstance(self.job, DigestsConsole):
             return False
         digest = for_ever(self.run, self.job.console_digest)
-        return digest is not None and tail.agrees_with(digest) is False
+        return digest is not None and tail.agrees(own, digest) is False
 
     def _back_up_when_due(self) -> None:
         if time.monotonic() < self._backup_due:
@@ -219,6 +222,8 @@ class Follower:
         if seen is None:
             sleep_watching(self.run, self._redial)
         elif not behind or self._refusals:
+            if len(seen.console) >= FLOOD_BYTES:
+                self._pause = SHORTEST_SECONDS
             longest = FLOWING_SECONDS if seen.console else LONGEST_SECONDS
             self._pause = min(self._pause * 1.25, longest)
             until_backup = max(0.0, self._backup_due - time.monotonic())

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, TypeVar
 
 from nasexp.connections.bulk.redial import HOPELESS, Clock, Redial
+from nasexp.runs.wishes import sleep_watching
 from nasexp.stages.connect import ConnectSettings
-from nasexp.wishes import sleep_watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,8 @@ def while_patient(run: Run, ask: Callable[[], T]) -> T:
         ConnectionLost: it did not; where nothing has started yet, giving up loses nothing.
     """
     patience = run.settings.section("connect", ConnectSettings).patience.seconds
-    return Redial(run.monitor.note, patience).keep_trying(ask)
+    clock = Clock(sleep=lambda seconds: sleep_watching(run, seconds))
+    return Redial(run.monitor.note, patience, clock).keep_trying(ask)
 
 
 def for_ever(run: Run, ask: Callable[[], T]) -> T:

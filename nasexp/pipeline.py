@@ -18,6 +18,7 @@ from nasexp.following import Follower
 from nasexp.launchers.recorded import RecordedJob
 from nasexp.persevering import for_ever, while_patient
 from nasexp.runs.record import write_record
+from nasexp.runs.wishes import heed
 from nasexp.values import Ending, Outcome, Stage
 from nasexp.verdict import Verdict, one_line, record_of, recorded_ending
 
@@ -47,6 +48,7 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
             connection = link = _connect(run, hooks)
         with step(Stage.ARCHIVE):
             archive = hooks.archive(run)
+        heed(run)
         with step(Stage.TRANSFER):
             workdir = while_patient(run, lambda: hooks.transfer(run, link, archive))
         with step(Stage.TRAIN):
@@ -101,6 +103,7 @@ def _train(
     persist = for_ever if run.journal.last("training.intent") else while_patient
     environment = persist(run, lambda: hooks.environment(run, link, workdir))
     run.journal.write("environment.ready", name=environment.name)
+    heed(run)
     run.journal.write("training.intent")
     with stop.armed():
         job = for_ever(run, lambda: hooks.train(run, link, workdir, environment))

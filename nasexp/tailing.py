@@ -73,14 +73,14 @@ class Tail:
         """Return the sha256 of log.log."""
         return self._digest_from(0)
 
-    def agrees_with(self, digest: str) -> bool | None:
-        """Whether the host's console, of this sha256, is log.log's; None where none can say.
+    def agrees(self, own: str, host: str) -> bool | None:
+        """Whether log.log and the host's console, of these sha256, are equal; None: none can say.
 
         Behind a gap it is compared with what came since, if that is all of the host's file.
         """
         if self._gap_at + self._shift:
             return None
-        return self._digest_from(self._gap_at) == digest
+        return (self._digest_from(self._gap_at) if self._gap_at else own) == host
 
     def _cut_back_to(self, size: int, job: Job) -> int:
         """Return where a console that got shorter goes on: behind what is left of it, if that is

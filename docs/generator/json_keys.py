@@ -42,7 +42,10 @@ STATUS = {
     "stage": "the stage that it is in; `train` again after each backup pass",
     "host": "where it is trained",
     "elapsed_seconds": "since the start of the training; null before it",
+    "timeout_left_seconds": "until the timeout; null before the start, and where there is none",
     "backup_age_seconds": "since the last backup; null before the first",
+    "link_lost_since": "when the host was last heard of, while it cannot be reached; else null",
+    "asked": "list of what people have asked of it and was not met yet: `stop`, `extend`, `close`",
 }
 
 CONFIG = {

@@ -37,7 +37,7 @@ INFO = {
 
 EVENTS = {
     "run.created": (
-        "id, run, command, machine, nonce, host, training, timeout, backup_every_seconds",
+        "id, run, command, machine, nonce, host, training, timeout, timeout_seconds, backup_every_seconds",
         "the run has its number and identity; command is what a person typed, less secrets",
     ),
     "stage.started": ("stage", "a stage begins; `backup` at each pass"),
@@ -84,6 +84,7 @@ EVENTS = {
     "stop.asked": ("by, now", "a person wants the training to end; `now`: without time for it"),
     "timeout.extended": ("by, seconds, left", "a person moved the timeout; left: of it, then"),
     "request.met": ("id, wish, by", "what a person asked of the driver was done"),
+    "request.refused": ("id, wish, by, why", "what a person asked was not done, and why"),
     "run.closed": ("by, why, end", "a person ended the run, as its host never came back"),
     "training.ended": (
         "why, told, exit_code, seconds, latest_seconds, cause, survivors, log_complete, log_digest",

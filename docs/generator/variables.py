@@ -38,6 +38,9 @@ PLACES = """\
 A parameter reaches the training in three ways: as its variable, as a member of `params.json` in
 the current folder, and in place of `{lr}` in `run:`, quoted for the shell.
 
+Each entry of `secrets:` is a variable too, of the very name that it has there; see
+[Give the training a secret](../how-to/secrets.md).
+
 The training runs in the folder that holds the contents of `bin/`, by `/bin/sh`, with stdin empty.
 On `local` it gets the rest of the environment that `nasexp` was started with, less every
 `NASEXP_…` variable and nasexp's own virtual environment."""

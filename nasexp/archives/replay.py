@@ -11,7 +11,6 @@ from collections import deque
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
-from nasexp.archives.ahead import ahead
 from nasexp.archives.names import shown
 from nasexp.archives.pack import open_tar
 from nasexp.archives.tarstream import END_BYTES, RECORD_BYTES
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from nasexp.archives.untar import Entry
 
 # Less than that is not handed on by itself, the end of an archive aside.
-LEAST_BYTES = 256 << 10
+LEAST_BYTES = 1 << 20
 
 
 class Replay:
@@ -83,7 +82,7 @@ class Replay:
             raise StageError(f"no file begins at byte {place} of {shown(str(self._path))}")
         return self._entry
 
-    def content(self, place: int) -> Iterator[bytes]:
+    def content(self, place: int) -> Generator[bytes, None, None]:
         """Yield what is in the file at a place, and be behind it then."""
         self.at(place)
         self._is_touched = True
@@ -93,7 +92,9 @@ class Replay:
                 yield piece
             self._advance()
 
-    def batch(self, place: int, is_last: Callable[[Entry, int], bool]) -> Iterator[bytes]:
+    def batch(
+        self, place: int, is_last: Callable[[Entry, int], bool]
+    ) -> Generator[bytes, None, None]:
         """Yield a tar archive of the members from a place on, and be behind them then.
 
         Args:
@@ -122,13 +123,12 @@ class Replay:
         self._sum = hashlib.sha256()
         self._links = set()
         chunks = self._opened.enter_context(open_tar(self._path))
-        ready = self._opened.enter_context(ahead(self._summed(chunks)))
-        self._tape = _Tape(ready)
+        self._tape = _Tape(self._summed(chunks))
         self._reader = TarReader(self._tape)
         with _told():
             self._advance()
 
-    def _summed(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
+    def _summed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             self._sum.update(chunk)
             yield chunk

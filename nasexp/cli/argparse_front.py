@@ -70,7 +70,8 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
         else:
             parser.add_argument(
                 *names, dest=parameter.name, type=parameter.kind, default=parameter.default,
-                help=help_text, metavar=parameter.name.rstrip("_").upper(),
+                required=parameter.required, help=help_text,
+                metavar=parameter.name.rstrip("_").upper(),
             )  # fmt: skip
     parser.add_argument(
         "--workspace", dest="workspace_given", default="", metavar="DIR", help=WORKSPACE_HELP

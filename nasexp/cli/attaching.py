@@ -108,6 +108,7 @@ class Feed:
             # What the console says was there before the event that speaks of its end.
             training = event.name == "stage.finished" and event.facts["stage"] in _WHILE_TRAINING
             if training or event.name in _BEHIND_CONSOLE:
+                self.view.moment = event.time
                 self._show_console()
             self._show(event)
         return self._show_console() or self._show_progress() or bool(events)
@@ -170,6 +171,7 @@ _SHOWN: dict[str, Callable[[Feed, dict[str, Any]], None]] = {
         facts["stage"], facts["seconds"], facts["error"]
     ),
     "training.started": lambda feed, _facts: feed.view.training_started(),
+    "timeout.extended": lambda feed, facts: feed.view.timeout_moved(facts.get("left")),
     "training.ended": Feed.end_training,
     "run.finished": Feed.finish,
 }

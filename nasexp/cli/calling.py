@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from nasexp.cli.outlet import Outlet, silence
-from nasexp.errors import ExitCode, NasexpError
+from nasexp.errors import ExitCode, NasexpError, PluginError, UsageError
 
 if TYPE_CHECKING:
     from nasexp.cli.context import CommandContext
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def call(command: Command, context: CommandContext, values: dict[str, Any]) -> int:
     """Run a command and return its exit code; an unexpected exception is our bug and flies."""
     try:
+        _refuse_missing(command, values)
         return int(command.function(context, **values) or ExitCode.OK)
     except NasexpError as error:
         tell(error)
@@ -31,6 +33,28 @@ def call(command: Command, context: CommandContext, values: dict[str, Any]) -> i
     except OSError as error:
         tell(NasexpError(f"{error.filename or 'the system'}: {error.strerror}"))
         return int(ExitCode.STAGE)
+    except Exception as bug:
+        if not command.plugin:
+            raise
+        tell(_blame_plugin(command, bug))
+        return int(ExitCode.PLUGIN)
+
+
+def _refuse_missing(command: Command, values: dict[str, Any]) -> None:
+    # Invoke knows no flags that have to be given.
+    missing = [p.flag for p in command.parameters if p.required and values.get(p.name) is None]
+    if missing:
+        raise UsageError(f"{command.name} needs {' and '.join(f'--{flag}' for flag in missing)}")
+
+
+def _blame_plugin(command: Command, bug: Exception) -> PluginError:
+    frames = traceback.extract_tb(bug.__traceback__)
+    own = command.function.__code__.co_filename
+    line = next((f.lineno for f in reversed(frames) if f.filename == own), 0)
+    return PluginError(
+        f"the command '{command.name}' of plugin '{command.plugin}' failed at {own}:{line}: "
+        f"{type(bug).__name__}: {bug}"
+    )
 
 
 def tell(error: NasexpError) -> None:

@@ -60,12 +60,13 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its function, its help, its parameters."""
+    """A command: its function, its help, its parameters; and the plugin that it comes from."""
 
     name: str
     function: Callable[..., Any]
     help: str
     parameters: tuple[Parameter, ...]
+    plugin: str = ""
 
     @property
     def summary(self) -> str:
@@ -79,8 +80,8 @@ def command(function: F) -> F:
     return function
 
 
-def read_command(function: Callable[..., Any]) -> Command:
-    """Return the command that a function defines.
+def read_command(function: Callable[..., Any], plugin: str = "") -> Command:
+    """Return the command that a function defines, in the core or in a plugin.
 
     Raises:
         PluginError: it is no command: not marked, or a parameter has no `Annotated[…, Arg(…)]`.
@@ -89,7 +90,7 @@ def read_command(function: Callable[..., Any]) -> Command:
     if not hasattr(function, "__nasexp_command__"):
         raise PluginError(f"{name} is no command", hint="put `@command` above the function")
     help_text = "\n".join(line.strip() for line in (function.__doc__ or name).strip().splitlines())
-    return Command(name, function, help_text, tuple(_parameters(function)))
+    return Command(name, function, help_text, tuple(_parameters(function)), plugin)
 
 
 def load_command(name: str) -> Command:

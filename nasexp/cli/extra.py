@@ -46,7 +46,7 @@ def _collect(workspace: Workspace) -> list[Command]:
         try:
             if answer.error:
                 raise answer.error
-            commands = [read_command(function) for function in answer.value or ()]
+            commands = [read_command(f, answer.plugin) for f in answer.value or ()]
         except NasexpError as error:
             _complain(error)
             continue

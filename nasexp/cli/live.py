@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from nasexp.runs.paths import RunPaths
     from nasexp.runs.record import Record
 
-TAIL_LINES = 8
+TAIL_LINES, MOST_LINES = 8, 40
+OTHER_LINES = 12
 REFRESH_HZ = 4
 _SIGNS = {"": ("·", "dim"), "now": ("▶", "cyan"), "ok": ("✓", "green"), "failed": ("✗", "red")}
 
@@ -33,7 +35,7 @@ class LiveView(PlainView):
 
     def __init__(self, context: CommandContext) -> None:
         super().__init__(context)
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._tail: deque[str] = deque(maxlen=MOST_LINES)
         self._state: dict[str, str] = {}
         self._detail: dict[str, str] = {}
         self._since: dict[str, float] = {}
@@ -84,22 +86,22 @@ class LiveView(PlainView):
 
     def stage_started(self, stage: str) -> None:
         """Mark the stage that runs."""
-        self._state[stage], self._since[stage], self._copy = "now", time.monotonic(), ""
+        self._state[stage], self._since[stage], self._copy = "now", self._now(), ""
 
     def training_started(self) -> None:
         """Begin to count to the next backup."""
-        self._next_backup = time.monotonic() + self._backup_every
+        self._next_backup = self._now() + self._backup_every
         self._detail["train"] = f"timeout {self.card.timeout}"
 
     def stage_finished(self, stage: str, seconds: float, error: str) -> None:
         """Mark how it went."""
-        self._state[stage] = "failed" if error else "ok"
+        self._state[stage], self._copy = "failed" if error else "ok", ""
         self._detail[stage] = error or clock(seconds)
         if stage == "backup":
             self._passes += 1
             self._detail[stage] += f", pass {self._passes}"
             if self._next_backup < math.inf:
-                self._next_backup = time.monotonic() + self._backup_every
+                self._next_backup = self._now() + self._backup_every
 
     def training_ended(self, told: str, *, ok: bool) -> None:
         """Take in the last words and forget the next backup."""
@@ -118,6 +120,16 @@ class LiveView(PlainView):
         for text in rest:
             self._console.print(Text(text))
 
+    def timeout_moved(self, left_seconds: float | None) -> None:
+        """Show until when it may run now."""
+        told = "no timeout" if left_seconds is None else f"{clock(left_seconds)} more"
+        self._detail["train"] = f"extended: {told}"
+
+    def _now(self) -> float:
+        """Return when what is shown happened, by our monotonic clock."""
+        ago = (datetime.now(UTC) - self.moment).total_seconds() if self.moment else 0.0
+        return time.monotonic() - max(0.0, ago)
+
     def _panel(self) -> Group:
         table = Table.grid(padding=(0, 1))
         for stage in Stage:
@@ -126,14 +138,18 @@ class LiveView(PlainView):
                 Text(sign, style), Text(stage.value, style), Text(self._about(stage.value))
             )
         width = max(20, self._console.width - 4)
-        lines = [Text("  │ " + line[:width], style="dim") for line in self._tail]
+        # A progress bar has no line end yet: what it shows now is the last line.
+        shown = [*self._tail, *([printable(self._rest)] if self._rest else [])]
+        room = max(TAIL_LINES // 2, self._console.height - OTHER_LINES)
+        lines = [Text("  │ " + line[:width], style="dim") for line in shown[-room:]]
         return Group(table, *lines)
 
     def _about(self, stage: str) -> str:
         if self._state.get(stage) == "now":
             parts = [clock(time.monotonic() - self._since[stage]), self._detail.get(stage, "")]
-            return ", ".join(part for part in [*parts, self._copy] if part)
+            copying = self._copy if stage != "train" else ""
+            return ", ".join(part for part in [*parts, copying] if part)
         if stage == "backup" and self._next_backup < math.inf:
             left = max(0.0, self._next_backup - time.monotonic())
-            return f"next in {clock(left)}"
+            return f"next in {clock(left)}" if left else "due"
         return self._detail.get(stage, "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nasexp.cli.context import CommandContext
@@ -15,7 +14,6 @@ from nasexp.runs.record import RUNNING, Record, read_record
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nasexp.runs.journal import Event
 
 INTERRUPTED = "interrupted"
 FOLLOW_SECONDS = 0.2
@@ -44,12 +42,15 @@ def status(
     as_json: Annotated[bool, Arg("print one JSON document", flag="json")] = False,
 ) -> None:
     """Tell which runs are live, where each is, and which lost their driver."""
-    live = [_live(context, r) for r in _records(context, "") if r.status in (RUNNING, INTERRUPTED)]
+    from nasexp.cli.live_runs import live_document, status_line  # noqa: PLC0415 - reads journals
+
+    found = [r for r in _records(context, "") if r.status in (RUNNING, INTERRUPTED)]
+    live = [live_document(find_run(context.workspace, r.address), r) for r in found]
     if as_json:
         context.print_json(live)
         return
     for item in live:
-        context.print(_status_line(item))
+        context.print(status_line(item))
     if not live:
         context.print("no run is live")
 
@@ -156,49 +157,6 @@ def _print_runs(context: CommandContext, records: list[Record]) -> None:
         for record in records
     ]
     context.print_table(headers, rows)
-
-
-def _live(context: CommandContext, record: Record) -> dict[str, Any]:
-    from nasexp.runs.journal import read_events  # noqa: PLC0415 - only live runs have to be read
-
-    folder = find_run(context.workspace, record.address)
-    events = read_events(RunPaths(folder).journal)
-    backups = [event.time for event in events if event.name == "backup.made"]
-    now = datetime.now(UTC)
-    return {
-        "run": record.address,
-        "status": record.status,
-        "stage": _stage(events),
-        "host": record.host,
-        "elapsed_seconds": (now - record.started).total_seconds() if record.started else None,
-        "backup_age_seconds": (now - backups[-1]).total_seconds() if backups else None,
-    }
-
-
-def _stage(events: list[Event]) -> str:
-    """Return the stage that a run is in; a backup pass lies within `train`."""
-    begun: list[str] = []
-    newest = ""
-    for event in events:
-        if event.name == "stage.started":
-            newest = event.facts["stage"]
-            begun.append(newest)
-        elif event.name == "stage.finished" and event.facts["stage"] in begun:
-            begun.remove(event.facts["stage"])
-    return begun[-1] if begun else newest
-
-
-def _status_line(item: dict[str, Any]) -> str:
-    from nasexp.config.units import clock  # noqa: PLC0415 - `--json` needs none of it
-
-    parts = [f"{item['run']}: {item['status']}, stage {item['stage']} on {item['host'] or '?'}"]
-    if item["elapsed_seconds"] is not None:
-        parts.append(f"training since {clock(item['elapsed_seconds'])}")
-    if item["backup_age_seconds"] is not None:
-        parts.append(f"last backup {clock(item['backup_age_seconds'])} ago")
-    if item["status"] == INTERRUPTED:
-        parts.append("its driver is gone, nobody follows it")
-    return ", ".join(parts)
 
 
 def _print_log(context: CommandContext, folder: Path, offset: int, *, raw: bool, last: bool) -> int:

@@ -25,7 +25,7 @@ def resume(
     context: CommandContext,
     run: Annotated[str, Arg("the run; else every one that lost its driver", positional=True)] = "",
 ) -> int:
-    """Drive on the runs that lost their driver; belongs into the task that runs at boot.
+    """Take up the runs that lost their driver; a task for the boot of the NAS.
 
     What has happened on the hosts meanwhile is adopted: nothing is started twice. A run that is
     named is followed, as by `attach`; without a name all are driven in the background.
@@ -41,7 +41,10 @@ def resume(
         driver = start_resuming(context, paths)
         driver.opened()
         return follow(context, make_view(context), paths, driver)
-    return int(ExitCode.worst([_resume_quietly(context, f) for f in open_runs(context.workspace)]))
+    folders = open_runs(context.workspace)
+    if not folders:
+        context.print("no run has lost its driver")
+    return int(ExitCode.worst([_resume_quietly(context, folder) for folder in folders]))
 
 
 def open_runs(workspace: Workspace) -> list[Path]:

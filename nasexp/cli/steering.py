@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 from nasexp.cli.context import CommandContext
 from nasexp.cli.definition import Arg, command
-from nasexp.errors import ExitCode, UsageError
+from nasexp.errors import ExitCode, StageError, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from nasexp.runs.journal import Event
     from nasexp.runs.paths import RunPaths
+    from nasexp.runs.requests import Request
 
+ANSWER_SECONDS, LOOK_SECONDS = 10.0, 0.05
+_DONE = {
+    "stop": "its training is asked to end; what it has written comes home",
+    "extend": "its timeout was moved",
+    "close": "it is closed",
+}
 RUN_HELP = "the run: PROJECT/run_3, run_3 or latest"
 
 
@@ -39,7 +48,7 @@ def extend(
     run: Annotated[str, Arg(RUN_HELP, positional=True)],
     by: Annotated[str, Arg("by how long, as 2h", positional=True)],
 ) -> ExitCode:
-    """Move the timeout of a running training; `-30m` is no duration, it only grows."""
+    """Give a running training more time than its timeout left it."""
     from nasexp.config.units import FiniteDuration  # noqa: PLC0415 - as above
     from nasexp.runs.requests import EXTEND  # noqa: PLC0415
 
@@ -81,17 +90,41 @@ def _live(context: CommandContext, run: str) -> RunPaths:
 
 
 def _ask(context: CommandContext, paths: RunPaths, wish: str, **facts: object) -> None:
-    """Leave the request; where nobody drives the run, see to it that somebody does."""
+    """Ask the driver, and tell what it makes of that; where there is none, make one.
+
+    Raises:
+        StageError: it refuses, and says why.
+    """
     from nasexp.cli.resuming import resume_alone  # noqa: PLC0415 - as above
     from nasexp.runs.locking import has_driver  # noqa: PLC0415
     from nasexp.runs.paths import address_of  # noqa: PLC0415
     from nasexp.runs.requests import ask_driver  # noqa: PLC0415
 
-    ask_driver(paths, wish, **facts)
+    address = address_of(paths.folder)
+    request = ask_driver(paths, wish, **facts)
     if not has_driver(paths):
         resume_alone(context, paths)
-        context.print(f"{address_of(paths.folder)} had no driver: it has one now")
-    context.print(f"{address_of(paths.folder)}: its driver was asked to {wish} it")
+        context.print(f"{address} had no driver: it has one now")
+    answer = _await_answer(paths, request)
+    if answer is None:
+        context.print(f"{address}: its driver cannot {wish} it yet, and will when its host answers")
+    elif answer.name == "request.refused":
+        raise StageError(f"{address}: {answer.facts['why']}")
+    else:
+        context.print(f"{address}: {_DONE[wish]}")
+
+
+def _await_answer(paths: RunPaths, request: Request) -> Event | None:
+    """Wait a moment for what the driver says; None when it has said nothing yet."""
+    from nasexp.runs.tailing import JournalTail  # noqa: PLC0415 - as above
+
+    tail, deadline = JournalTail(paths.journal), time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        for event in tail.read():
+            if event.facts.get("id") == request.id and event.name.startswith("request."):
+                return event
+        time.sleep(LOOK_SECONDS)
+    return None
 
 
 def _moment(context: CommandContext, text: str) -> datetime:

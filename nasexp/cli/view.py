@@ -111,6 +111,9 @@ class PlainView:
     def training_started(self) -> None:
         """The lines of the console tell that."""
 
+    def timeout_moved(self, left_seconds: float | None) -> None:
+        """A note has told that already."""
+
     def training_ended(self, told: str, *, ok: bool) -> None:
         """Print what the console had no line end behind, and why it ended if that is not right."""
         self.close()

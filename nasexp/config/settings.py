@@ -198,7 +198,25 @@ class _Spec:
         for layer in layers.strong():
             found += check(layer, self.run_keys)
         found += [p for layer in (layers.workspace, *layers.strong()) for p in _meaning(layer)]
+        found += _misspelled_parameters(layers)
         return list(dict.fromkeys(found))
+
+
+def _misspelled_parameters(layers: Layers) -> list[Problem]:
+    """Return parameters of the command line that are nearly, but not quite, those of the files."""
+    files = [layers.workspace, layers.project, layers.profile, *layers.written]
+    known = [name for layer in files for name in _parameters(layer)]
+    return [
+        Problem(value.origin, f"params.{name}", f"no file has that parameter{close}")
+        for layer in (layers.variables, layers.command_line)
+        for name, value in _parameters(layer).items()
+        if name not in known and (close := nearest(name, known))
+    ]
+
+
+def _parameters(layer: Value) -> dict[str, Value]:
+    params = layer.data.get("params", EMPTY) if isinstance(layer.data, dict) else EMPTY
+    return params.data if isinstance(params.data, dict) else {}
 
 
 def _meaning(layer: Value) -> list[Problem]:

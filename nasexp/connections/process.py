@@ -44,16 +44,20 @@ class ProcessStream:
         self.peer = peer
         # A file and no pipe: it never fills up, and nobody has to read it while all is well.
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the stream
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            bufsize=0,
-            cwd=folder,
-            env=environment,
-            start_new_session=True,
-        )
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._complaints,
+                bufsize=0,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._complaints.close()
+            raise
         assert self.process.stdin is not None  # noqa: S101 - Popen promises them for PIPE
         assert self.process.stdout is not None  # noqa: S101
         self._input, self._output = self.process.stdin, self.process.stdout
@@ -72,7 +76,7 @@ class ProcessStream:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise ConnectionLost(f"the program on {self.peer} stopped reading") from error
+                raise ConnectionLost(f"the link to {self.peer} was lost") from error
 
     def read(self, limit_bytes: int, deadline: float) -> bytes:
         """See `Stream.read`."""

@@ -97,7 +97,9 @@ def refused_login(name: str, login: Login, methods: Sequence[str]) -> LoginRefus
     elif ASKING_METHODS & set(methods) and "publickey" not in methods:
         hint = "it takes passwords only: set `password: {env: VARIABLE}` or `{command: …}`"
     else:
-        hint = f"give it your key: ssh-copy-id -p {login.port} {login.user}@{login.hostname}"
+        named = f"-i {login.identities[0]} " if login.identities_only and keys else ""
+        to = f"{named}-p {login.port} {login.user}@{login.hostname}"
+        hint = f"give it your key: ssh-copy-id {to}"
     asks = bool(locked or ASKING_METHODS & set(methods))
     return LoginRefused(
         f"host '{name}' does not let {login} in ({tried}{takes})", hint=hint, asks=asks

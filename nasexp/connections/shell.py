@@ -10,7 +10,7 @@ from nasexp.connections.protocol import DEADLINE_SECONDS, Answer, new_marker, se
 from nasexp.errors import ConnectionLost, HostUnreachable, StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from nasexp.connections.protocol import Carrier, Stream
 
@@ -88,9 +88,8 @@ class ShellConnection:
     ) -> Answer:
         """See `Connection.send`."""
         self.open()
-        marker = new_marker()
-        stream = self._carrier.open()
-        try:
+        with self._lost_as_a_whole(), self._stream() as stream:
+            marker = new_marker()
             # The program says that it reads before data follow: sh may read ahead of itself.
             text = f"printf '%s\\n' {marker}; {{ {program}\n}} 2>&1; exit\n"
             stream.write(text.encode(), time.monotonic() + deadline_seconds)
@@ -99,10 +98,8 @@ class ShellConnection:
             stream.close_input()
             errors = rest + _read_all(stream, time.monotonic() + deadline_seconds)
             status = stream.wait(time.monotonic() + deadline_seconds)
-        finally:
-            stream.close()
-        if broken and not status:
-            raise broken
+            if broken and not status:
+                raise broken
         return Answer(status, b"", errors)
 
     def receive(
@@ -110,9 +107,8 @@ class ShellConnection:
     ) -> Iterable[bytes]:
         """See `Connection.receive`."""
         self.open()
-        marker = new_marker()
-        stream = self._carrier.open()
-        try:
+        with self._lost_as_a_whole(), self._stream() as stream:
+            marker = new_marker()
             text = f"printf '%s\\n' {marker}; {{ {program}\n}} </dev/null 2>/dev/null; exit\n"
             stream.write(set_words(words) + text.encode(), time.monotonic() + deadline_seconds)
             chunk = _skip_to(stream, f"{marker}\n".encode(), time.monotonic() + deadline_seconds)
@@ -121,10 +117,25 @@ class ShellConnection:
             while chunk := stream.read(CHUNK_BYTES, time.monotonic() + deadline_seconds):
                 yield chunk
             status = stream.wait(time.monotonic() + deadline_seconds)
-        finally:
-            stream.close()
         if status:
             raise StageError(f"a program on host '{self.name}' ended with status {status}")
+
+    @contextlib.contextmanager
+    def _stream(self) -> Iterator[Stream]:
+        stream = self._carrier.open()
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    @contextlib.contextmanager
+    def _lost_as_a_whole(self) -> Iterator[None]:
+        """Take the loss of a stream for one of the link: the next question dials at once."""
+        try:
+            yield
+        except ConnectionLost:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the shell and what lies under it; the next question dials again."""

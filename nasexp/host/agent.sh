@@ -25,8 +25,7 @@ uptime_now() {
 # Set $ticks to the start time of a process, in clock ticks since boot; empty when it is gone.
 # With the pid and the boot id it names one process for ever.
 ticks_of() {
-  ticks=
-  stat=
+  ticks='' stat=''
   { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
   set -- ${stat##*) }
   case $1 in Z | X) return 0 ;; esac
@@ -50,8 +49,7 @@ identify() {
 # Set $line to the first line of a file; empty where it is missing.
 first_line() {
   line=
-  { read -r line <"$1"; } 2>/dev/null
-  return 0
+  { read -r line <"$1"; } 2>/dev/null || :
 }
 
 spec() {
@@ -64,12 +62,10 @@ spec() {
 # folders of an older agent by `runner`.
 read_runner() {
   first_line "$segment/start"
-  set -- $line
-  started=${1:--}
-  if [ $# -lt 5 ]; then
-    first_line "$segment/runner"
-    set -- - - $line
-  fi
+  set -- ${line:--}
+  started=$1
+  first_line "$segment/runner"
+  [ $# -ge 5 ] || set -- - - $line
   runner=${3:-none} runner_ticks=${4:-none} runner_boot=${5:-none}
   case $runner in *[!0-9]* | 0 | 1) runner=none ;; esac # what sessions of the system are called
 }
@@ -78,8 +74,7 @@ runner_alive() { alive "$runner" "$runner_ticks" "$runner_boot"; }
 
 # Whether a warden lives. Sets $warden, $newest to its file, $wardens to how many there were.
 watched() {
-  wardens=0
-  newest=$segment/warden
+  wardens=0 newest=$segment/warden
   while [ -e "$segment/warden${wardens#0}" ]; do
     newest=$segment/warden${wardens#0}
     wardens=$((wardens + 1))
@@ -100,8 +95,7 @@ wake_warden() {
 write_line() {
   printf '%s\n' "$2" | dd of="$1" conv=fsync 2>/dev/null && return 0
   [ -e "$run/reserve" ] || return 1
-  rm -f "$run/reserve"
-  full=disk-full
+  rm -f "$run/reserve" && full=disk-full
   printf '%s\n' "$2" | dd of="$1" conv=fsync 2>/dev/null
 }
 
@@ -131,8 +125,7 @@ detached() {
 # Whether the user's own service manager outlives the login, and answers.
 has_scope() {
   [ -e "/var/lib/systemd/linger/$(id -un)" ] && command -v systemd-run >/dev/null || return 1
-  XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
-  export XDG_RUNTIME_DIR
+  export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"
   systemd-run --user --scope --quiet --collect true </dev/null >/dev/null 2>&1
 }
 
@@ -202,11 +195,10 @@ start_runner() {
   [ ! -e "$segment/start" ] || return 0
   detached $sh "$agent" runner "$run" "$number" &
   child=$!
-  ticks_of $child
-  while [ ! -e "$segment/start" ] && [ -n "$ticks" ]; do
-    nap $short
+  while
     ticks_of $child
-  done
+    [ ! -e "$segment/start" ] && [ -n "$ticks" ]
+  do nap $short; done
 }
 
 # Wait a little; the runner's USR1 ends it at once, also one that came just before.
@@ -247,8 +239,7 @@ beat() {
 # Set $gap to the time since the last round.
 measure_gap() {
   uptime_now
-  gap=$((uptime - seen))
-  seen=$uptime
+  gap=$((uptime - seen)) seen=$uptime
 }
 
 # One round: beat, deadline, cancel; sets $why when the job has to end. A long gap between two
@@ -298,37 +289,32 @@ members() {
   session=$runner
   ticks_of "$runner"
   if [ -n "$ticks" ] && ! runner_alive; then session=none; fi
-  known=' '
-  table=
+  known=' ' table=''
   for folder in /proc/[0-9]*; do
     pid=${folder#/proc/}
     { read -r stat <"$folder/stat"; } 2>/dev/null || continue
     set -- ${stat##*) }
     case $1$pid in Z* | X* | ?$runner | ?$$) continue ;; esac
     mine=no
-    if [ "$4" = "$session" ]; then mine=yes; fi
-    if [ "$2" = "$runner" ] && [ "$pid" != "$first" ]; then mine=no; fi
+    if [ "$4" = "$session" ] && { [ "$2" != "$runner" ] || [ "$pid" = "$first" ]; }; then mine=yes; fi
     case $carriers in *" $pid "*) mine=yes ;; esac
+    parent=$2
+    shift 19
     if [ $mine = yes ]; then
       known="$known$pid "
-      shift 19
       printf '%s\n' "$pid:$1"
     else
-      parent=$2
-      shift 19
       table="$table $pid:$1:$parent"
     fi
   done
   grown=1
   while [ $grown = 1 ]; do
-    grown=0
-    left=
+    grown=0 left=
     for entry in $table; do
       case $known in
         *" ${entry##*:} "*)
-          known="$known${entry%%:*} "
+          known="$known${entry%%:*} " grown=1
           printf '%s\n' "${entry%:*}"
-          grown=1
           ;;
         *) left="$left $entry" ;;
       esac
@@ -369,8 +355,7 @@ sweep() {
     uptime_now
     beat
   done
-  tries=0
-  empty=0
+  tries=0 empty=0
   while [ $tries -lt 50 ] && [ $empty -lt 2 ]; do
     # A fork between scan and kill is caught by the next scan: only two empty ones are the end.
     [ $tries = 0 ] || nap $pause
@@ -391,6 +376,8 @@ make_group() {
     [ "$order" != 0 ] || root=${root:+$root${place%/}}
   done </proc/self/cgroup
   [ -n "$root" ] && [ -w "$root/cgroup.procs" ] || return 0
+  # To root all can be written; where systemd keeps the tree, that is not leave to change it.
+  if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then return 0; fi
   place=$root/nasexp-$id-$number
   mkdir "$place" 2>/dev/null || [ -d "$place" ] || return 0
   if [ -w "$place/cgroup.kill" ] && replace "$segment/group" "$place"; then group=$place; fi
@@ -417,10 +404,7 @@ finish() {
   [ "$code" = none ] || uptime=$end
   first_line "$segment/reason"
   why=${line:-$why}
-  if [ -z "$why" ]; then
-    why="exit"
-    [ "$code" -le 128 ] || why="signal"
-  fi
+  if [ -z "$why" ]; then if [ "$code" -gt 128 ]; then why="signal"; else why="exit"; fi; fi
   [ "$why$code" = exit0 ] || look_at_disk
   survivors=$(printf '%s' "${found:-none}" | tr '\n' ',')
   make_once "$segment/exit" "$why $code $end $survivors ${full:--} $uptime"
@@ -457,13 +441,12 @@ runner() {
   be_the_command >>"$segment/log" 2>&1 </dev/null &
   child=$!
   printf '%s\n' $child >"$segment/child"
-  wait $child
-  code=$?
   # A caught signal ends `wait` early: only a dead command has a code.
-  while kill -0 $child 2>/dev/null; do
+  while
     wait $child
     code=$?
-  done
+    kill -0 $child 2>/dev/null
+  do :; done
   uptime_now
   make_once "$segment/ended" "$code $uptime${full:+ $full}"
   wake_warden
@@ -475,8 +458,7 @@ be_the_command() {
   trap - TERM
   [ -z "$group" ] || printf '0\n' >"$group/cgroup.procs"
   cd "$run/work" || exit 1
-  NASEXP_RUN_ID=$id
-  export NASEXP_RUN_ID
+  export NASEXP_RUN_ID="$id"
   unset NASEXP_SH NASEXP_CGROUPS
   umask 022
   set -- "$run"

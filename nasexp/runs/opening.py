@@ -213,6 +213,7 @@ def _describe(
         host=settings.host.name,
         training=settings.core.run,
         timeout=str(settings.core.timeout),
+        timeout_seconds=_seconds(settings.core.timeout),
         backup_every_seconds=_seconds(settings.get("backup.every")),
     )
     write_whole(paths.config, config_yaml(settings))

@@ -15,6 +15,7 @@ from nasexp.config.settings import ConfigSection
 from nasexp.config.units import Duration, clock
 from nasexp.connections.dialing import connect_host
 from nasexp.errors import ConnectionLost, HostUnreachable
+from nasexp.runs.wishes import sleep_watching
 
 if TYPE_CHECKING:
     from nasexp.connections.protocol import Answer, Connection
@@ -67,7 +68,7 @@ def nasexp_connect(run: Run) -> Connection:
             # Not all who wait should knock at the same moment.
             seconds = min(pause * random.uniform(0.8, 1.2), left)  # noqa: S311 - no secret
             run.monitor.note(f"{error.message}; next try in {clock(seconds)}")
-            time.sleep(seconds)
+            sleep_watching(run, seconds)
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
 

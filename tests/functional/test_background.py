@@ -183,7 +183,7 @@ def test_resume_drives_all_that_lost_their_driver(waiting):
 
     assert (done.returncode, done.stdout) == (0, "p/run_0 is driven on\n")
     assert has_driver(waiting.paths)
-    assert waiting.call("resume").stdout == ""
+    assert waiting.call("resume").stdout == "no run has lost its driver\n"
     waiting.go.touch()
     waiting.wait_for_end()
     assert (waiting.status(), waiting.starts_so_far()) == ("ok", 1)
@@ -213,7 +213,7 @@ def test_stop_ends_the_training_and_brings_home_what_it_wrote(waiting):
     done = waiting.call("stop", "latest")
     waiting.wait_for_end()
 
-    assert done.stdout == "p/run_0: its driver was asked to stop it\n"
+    assert done.stdout == "p/run_0: its training is asked to end; what it has written comes home\n"
     assert waiting.status() == "stopped"
     asked = [e for e in read_events(waiting.paths.journal) if e.name == "stop.asked"]
     assert "@" in asked[0].facts["by"]

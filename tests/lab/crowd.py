@@ -80,7 +80,7 @@ class Crowd:
         """Whether a run is in the middle of its stage."""
         if stage == "transfer":
             folder = self.lab.home("gpu") / f"n/transfer-{via}/runs"
-            return sum(file.stat().st_size for file in folder.glob("*/code.tar*")) > 200_000
+            return sum(file.stat().st_size for file in folder.glob("*/unpack/**/*")) > 200_000
         if stage == "backup":
             return sum(f.stat().st_size for f in driver.paths.incoming.rglob("model*")) > 100_000
         if stage == "collect":

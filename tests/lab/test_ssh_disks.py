@@ -32,7 +32,7 @@ def test_a_disk_that_fills_on_the_host_in_mid_transfer(make_lab, via):
     assert "host 'gpu'" in driver.said
     assert not driver.events("training.started")
     folder = driver.host_folder()
-    assert not any((folder / name).exists() for name in ("code.tar", "ready", "work"))
+    assert not any((folder / name).exists() for name in ("ready", "work"))
     filler.unlink()
     site.finish(1)
     check_run(site.run(number=1))

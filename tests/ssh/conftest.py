@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from entries import host_entry
 
 from nasexp.config.settings import Host, HostSettings
 from nasexp.connections.dialing import connect_host
@@ -46,10 +47,3 @@ def gpu(sshd, workspace, via):
     workspace.write({"known_hosts": sshd.host_key_line + "\n"})
     workspace.write({"nasexp.yaml": host_entry(sshd, via=via)})
     return workspace
-
-
-def host_entry(sshd, **settings):
-    """Return the lines of nasexp.yaml that make the server the host `gpu`."""
-    usual = {"address": sshd.address, "port": sshd.port, "identity": sshd.identity}
-    entry = "".join(f"    {key}: {value}\n" for key, value in {**usual, **settings}.items())
-    return f"host: gpu\nconnect: {{patience: 0s}}\nhosts:\n  gpu:\n{entry}"

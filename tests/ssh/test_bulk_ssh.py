@@ -53,10 +53,11 @@ def test_an_upload_goes_on_behind_killed_sessions(connect, sshd, via, tmp_path):
     def opened():
         yield (data[at : at + MIB] for at in range(0, SIZE, MIB))
 
-    done = upload(link_of(connect(via=via), monitor), Source(opened, SIZE), f"{tmp_path}/up/x")
+    link = link_of(connect(via=via), monitor)
+
+    assert upload(link, Source(opened, SIZE), f"{tmp_path}/up/x")
 
     assert (tmp_path / "up/x").read_bytes() == data
-    assert done.checked
     assert [entry.name for entry in (tmp_path / "up").iterdir()] == ["x"]
     assert len(monitor.notes) == 4
 

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from conftest import host_entry
+from entries import host_entry
 
 from nasexp.config.settings import Host, HostSettings
 from nasexp.connections.dialing import why_via

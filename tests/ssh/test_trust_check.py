@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import host_entry
+from entries import host_entry
 from terminals import Terminal
 
 QUESTION = "Trust it? [y/N]"

@@ -3,232 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import itertools
 import os
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from copies import (
+    BUSYBOX_TOOLS,
+    MIB,
+    ODD_NAMES,
+    CutConnection,
+    Facts,
+    FakeClock,
+    link_to,
+    make_files,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasexp.connections.bulk import download, large, packed, upload
+from nasexp.connections.bulk import download, large, upload, upload_programs
 from nasexp.connections.bulk.download import Download
-from nasexp.connections.bulk.link import Link, Received
+from nasexp.connections.bulk.forms import Forms
+from nasexp.connections.bulk.link import Received
 from nasexp.connections.bulk.pace import Pace
-from nasexp.connections.bulk.packed import upload_either
-from nasexp.connections.bulk.redial import Clock, Redial
+from nasexp.connections.bulk.redial import Redial
 from nasexp.connections.bulk.shrink import is_worth_it, shrunk
 from nasexp.connections.bulk.tools import host_digests
-from nasexp.connections.bulk.upload import Source, Uploaded
-from nasexp.connections.local import connect_local, job_environment
-from nasexp.connections.process import ProcessStream
-from nasexp.connections.shell import ShellConnection
+from nasexp.connections.bulk.upload import Source
+from nasexp.connections.protocol import set_words
 from nasexp.errors import ConnectionLost, HostKeyRefused, StageError
-from nasexp.testing import QuietMonitor
-
-MIB = 1 << 20
-SHELLS = {
-    "dash": ["dash"],
-    "bash": ["bash", "--posix"],
-    "busybox": ["busybox", "sh"],
-    "zsh": ["zsh", "--emulate", "sh"],
-}
-BUSYBOX_TOOLS = (
-    "cat dd find grep gzip ln ls mkdir mv printf readlink rm sh sha256sum stat tar wc xargs"
-)
-
-ODD_NAMES = [
-    b"-rf",
-    b"--checkpoint-action=exec=sh x",
-    b"new\nline",
-    b"carriage\rreturn",
-    b"tab\tand space ",
-    b"quote'\"`$(x)",
-    b"back\\slash",
-    b"back\\101slash",
-    b"invalid\xff\xfeutf8",
-    "schön-漢字-🎉".encode(),
-    b"n" * 255,
-    b"*",
-    b"~",
-    b"deep/" + b"d" * 200 + b"/" + b"e" * 200,
-]
 
 
-class FakeClock:
-    """Time that passes only where somebody sleeps."""
-
-    def __init__(self):
-        self.at = 1000.0
-        self.slept = []
-
-    def clock(self):
-        return Clock(lambda: self.at, self.sleep, lambda: 1.0)
-
-    def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.at += seconds
-
-
-class CutConnection:
-    """A connection that is cut after so many bytes of a stream, once for each number given.
-
-    Abruptly: the stream is closed and its shell killed. Quietly: the program on the host reads
-    the end of its input and ends by itself, as behind a sshd that notices; we hear nothing of it.
-    """
-
-    def __init__(self, inner, cuts=(), quietly=False, refusals=0):
-        self.inner, self.cuts, self.quietly = inner, list(cuts), quietly
-        self.refusals = refusals
-        self.is_cut = False
-        self.carried = 0
-        self.name = inner.name
-        self.programs = []
-
-    def run(self, program, *words, **options):
-        self._refuse()
-        self.programs.append(program)
-        return self.inner.run(program, *words, **options)
-
-    def send(self, program, chunks, **options):
-        self._refuse()
-        if not self.quietly:
-            return self.inner.send(program, self._until_cut(chunks), **options)
-        fuse = []
-        answer = self.inner.send(program, self._until_cut(chunks, fuse), **options)
-        if fuse:
-            raise ConnectionLost("cut")
-        return answer
-
-    def receive(self, program, *words, **options):
-        self._refuse()
-        yield from self._until_cut(self.inner.receive(program, *words, **options))
-
-    def _refuse(self):
-        """Once cut, be away for so many calls."""
-        if self.is_cut and self.refusals:
-            self.refusals -= 1
-            raise ConnectionLost("no route to host")
-
-    def _until_cut(self, chunks, fuse=None):
-        left = self.cuts.pop(0) if self.cuts else 1 << 62
-        for chunk in chunks:
-            part = chunk[:left]
-            self.carried += len(part)
-            left -= len(part)
-            if part:
-                yield part
-            if not left:
-                self.is_cut = True
-                if fuse is not None:
-                    fuse.append(1)
-                    return
-                raise ConnectionLost("cut")
-
-    def close(self):
-        self.inner.close()
-
-
-class Carrier:
-    """Runs a shell of one's choice, with programs of one's choice, maybe as another user."""
-
-    via = "local"
-
-    def __init__(self, command, path=None):
-        self.command, self.path = [shutil.which(command[0]), *command[1:]], path
-
-    def open(self):
-        environment = job_environment()
-        if self.path:
-            environment["PATH"] = str(self.path)
-        return ProcessStream([*self.command, "-s"], environment, "/", "this machine")
-
-    def explain(self, stream, said):
-        return ConnectionLost(f"no shell: {stream.complaints()}")
-
-    def close(self):
-        pass
-
-
-@pytest.fixture
-def connect():
-    """Open connections; returns a function(command, path)."""
-    opened = []
-
-    def connect(command=("/bin/sh",), path=None):
-        opened.append(ShellConnection("gpu", Carrier(list(command), path)))
-        return opened[-1]
-
-    yield connect
-    for connection in opened:
-        connection.close()
-
-
-@pytest.fixture
-def connection():
-    opened = connect_local("gpu")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(params=SHELLS)
-def shell(request):
-    command = SHELLS[request.param]
-    if not shutil.which(command[0]):
-        pytest.skip(f"{command[0]} is missing")
-    return command
-
-
-@pytest.fixture
-def only(tmp_path):
-    """Make a PATH that holds only some programs; returns a function(names, busybox)."""
-
-    def only(names, *, busybox=False):
-        folder = tmp_path / "tools"
-        folder.mkdir()
-        for name in names.split():
-            found = shutil.which("busybox" if busybox else name)
-            if not found:
-                pytest.skip(f"{name} is missing")
-            real = Path(found)
-            if ".pyenv" in found:  # a shim needs more than itself
-                real = Path(shutil.which("python3", path="/usr/bin:/usr/local/bin") or found)
-            (folder / name).symlink_to(real)
-        return folder
-
-    return only
-
-
-@pytest.fixture
-def monitor():
-    return Monitor()
-
-
-class Monitor(QuietMonitor):
-    def __init__(self):
-        super().__init__()
-        self.steps = []
-
-    def progress(self, done_bytes, total_bytes):
-        self.steps.append((done_bytes, total_bytes))
-
-
-def link_to(connection, monitor=None, **options):
-    clock = options.pop("clock", None) or FakeClock().clock()
-    return Link(connection, monitor or QuietMonitor(), clock=clock, **options)
-
-
-def source_of(data, chunk_bytes=300_000, sha256=None):
+def source_of(data, chunk_bytes=300_000):
     @contextlib.contextmanager
     def opened():
         yield (data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes))
 
-    known = hashlib.sha256(data).hexdigest() if sha256 is None else sha256
-    return Source(opened, len(data), known)
+    return Source(opened, len(data))
 
 
 DATA = os.urandom(5 * MIB + 12345)
@@ -239,10 +54,10 @@ class TestUpload:
     def test_a_stream_becomes_a_file(self, connection, monitor, tmp_path, size):
         path = tmp_path / "made/for it/code.tar"
 
-        done = upload.upload(link_to(connection, monitor), source_of(DATA[:size]), str(path))
+        is_checked = upload.upload(link_to(connection, monitor), source_of(DATA[:size]), str(path))
 
         assert path.read_bytes() == DATA[:size]
-        assert done == Uploaded(hashlib.sha256(DATA[:size]).hexdigest(), checked=True)
+        assert is_checked
         assert [entry.name for entry in path.parent.iterdir()] == ["code.tar"]
         assert path.stat().st_mode & 0o077 == 0
         assert monitor.steps[-1:] == ([(size, size)] if size else [])
@@ -259,17 +74,17 @@ class TestUpload:
         path = only(BUSYBOX_TOOLS, busybox=True)
         cut = CutConnection(connect([shutil.which("busybox"), "sh"], path), [2 * MIB + 7])
 
-        done = upload.upload(link_to(cut), source_of(DATA), str(tmp_path / "x"))
+        is_checked = upload.upload(link_to(cut), source_of(DATA), str(tmp_path / "x"))
 
         assert (tmp_path / "x").read_bytes() == DATA
-        assert done.checked
+        assert is_checked
 
     @pytest.mark.parametrize("quietly", [True, False])
     @pytest.mark.parametrize("at", [1, 1000, MIB - 1, MIB, 3 * MIB + 5, len(DATA)])
     def test_it_goes_on_where_it_was_cut(self, connection, monitor, tmp_path, at, quietly):
         cut = CutConnection(connection, [at], quietly=quietly)
 
-        upload.upload(link_to(cut, monitor), source_of(DATA, sha256=""), str(tmp_path / "x"))
+        upload.upload(link_to(cut, monitor), source_of(DATA), str(tmp_path / "x"))
 
         assert (tmp_path / "x").read_bytes() == DATA
         assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
@@ -282,7 +97,7 @@ class TestUpload:
         ]
 
     def test_many_cuts(self, connection, monkeypatch, tmp_path):
-        monkeypatch.setattr(upload, "PIECE_BYTES", MIB + 17)
+        monkeypatch.setattr(upload, "PIECE_BYTES", MIB)
         cut = CutConnection(connection, [900_000, 10, 1_000_000, 5, 1, 700_000], quietly=True)
 
         upload.upload(link_to(cut), source_of(DATA), str(tmp_path / "x"))
@@ -301,24 +116,21 @@ class TestUpload:
         assert time_passes.slept == [1, 2, 4]  # each attempt looks twice
         assert len(monitor.notes) == 2
 
-    def test_when_patience_ends_nothing_is_published_and_the_next_call_goes_on(
-        self, connection, tmp_path
-    ):
+    def test_when_patience_ends_the_next_call_goes_on(self, connection, tmp_path):
         cut = CutConnection(connection, [4 * MIB], quietly=True, refusals=10**6)
         with pytest.raises(ConnectionLost, match="no route to host"):
             upload.upload(link_to(cut), source_of(DATA), str(tmp_path / "x"))
-        assert not (tmp_path / "x").exists()
 
         again = CutConnection(connection)
-        upload.upload(link_to(again), source_of(DATA, sha256=""), str(tmp_path / "x"))
+        upload.upload(link_to(again), source_of(DATA), str(tmp_path / "x"))
 
         assert again.carried == len(DATA) - 4 * MIB
         assert (tmp_path / "x").read_bytes() == DATA
 
     def test_a_writer_that_is_still_alive_writes_to_another_file(self, connection, tmp_path):
-        part = tmp_path / "x.part"
+        part = tmp_path / "x"
         part.write_bytes(DATA[: 2 * MIB + 100])
-        (tmp_path / "x.part.open.0123456789abcdef").touch()
+        (tmp_path / "x.open.0123456789abcdef").touch()
 
         with part.open("ab", buffering=0) as old_writer:
             before = os.fstat(old_writer.fileno()).st_ino
@@ -332,7 +144,7 @@ class TestUpload:
 
                 yield chunks()
 
-            source = Source(opened, len(DATA), hashlib.sha256(DATA).hexdigest())
+            source = Source(opened, len(DATA))
             upload.upload(link_to(CutConnection(connection)), source, str(tmp_path / "x"))
 
         assert (tmp_path / "x").read_bytes() == DATA
@@ -340,19 +152,19 @@ class TestUpload:
         assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
     def test_a_writer_that_thaws_later_finds_its_mark_gone(self, connection, tmp_path):
-        (tmp_path / "x.part").write_bytes(DATA[:MIB])
-        words = upload.set_words([str(tmp_path / "x.part"), "mine", str(MIB)]).decode()
-        removing = upload._APPEND.replace(
-            "exec >>", f"rm -f '{tmp_path}/x.part.open.mine'; exec >>"
+        (tmp_path / "x").write_bytes(DATA[:MIB])
+        words = [str(tmp_path / "x"), "mine", str(MIB), "plain", "0", "0"]
+        removing = upload_programs.APPEND.replace(
+            "exec >>", f"rm -f '{tmp_path}/x.open.mine'; exec >>"
         )
 
-        answer = connection.send(words + removing, [b"junk"])
+        answer = connection.send(set_words(words).decode() + removing, [b"junk"])
 
         assert answer.status == 8
-        assert (tmp_path / "x.part").read_bytes() == DATA[:MIB]
+        assert (tmp_path / "x").read_bytes() == DATA[:MIB]
 
     def test_what_arrived_damaged_is_sent_again(self, connection, monitor, tmp_path):
-        (tmp_path / "x.part").write_bytes(b"wrong" * 1000)
+        (tmp_path / "x").write_bytes(b"wrong" * 1000)
 
         upload.upload(link_to(connection, monitor), source_of(DATA), str(tmp_path / "x"))
 
@@ -360,36 +172,35 @@ class TestUpload:
         assert monitor.notes == [f"{tmp_path / 'x'} arrived damaged; it is sent again"]
 
     def test_more_than_there_should_be_is_not_kept(self, connection, tmp_path):
-        (tmp_path / "x.part").write_bytes(DATA + b"more")
+        (tmp_path / "x").write_bytes(DATA + b"more")
 
         upload.upload(link_to(connection), source_of(DATA), str(tmp_path / "x"))
 
         assert (tmp_path / "x").read_bytes() == DATA
 
-    def test_damaged_twice_is_an_error_and_nothing_is_published(self, connection, tmp_path):
-        with pytest.raises(StageError, match="arrived damaged on host 'gpu', twice"):
-            upload.upload(
-                link_to(connection), source_of(DATA, sha256="0" * 64), str(tmp_path / "x")
-            )
+    def test_damaged_twice_is_an_error_and_nothing_of_it_stays(self, connect, only, tmp_path):
+        path = only("cat dd mkdir mv rm stat wc")
+        (path / "openssl").write_text(f"#!/bin/sh\ncat >/dev/null\necho {'0' * 64} '*stdin'\n")
+        (path / "openssl").chmod(0o755)
+        (tmp_path / "host").mkdir()
 
-        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(StageError, match="arrived damaged on host 'gpu', twice"):
+            upload.upload(link_to(connect(path=path)), source_of(DATA), str(tmp_path / "host/x"))
+
+        assert list((tmp_path / "host").iterdir()) == []
 
     @pytest.mark.parametrize(("size", "text"), [(99, "shrank"), (101, "grew")])
     def test_a_source_that_is_not_as_long_as_it_said(self, connection, tmp_path, size, text):
         source = source_of(bytes(size))
-        wrong = Source(source.open, 100, "")
+        wrong = Source(source.open, 100)
 
         with pytest.raises(StageError, match=text):
             upload.upload(link_to(connection), wrong, str(tmp_path / "x"))
 
-        assert not (tmp_path / "x").exists()
-
     def test_a_host_that_cannot_check_says_so(self, connect, only, tmp_path):
         connection = connect(["/bin/sh"], only("cat dd mkdir mv rm stat wc"))
 
-        done = upload.upload(link_to(connection), source_of(b"x"), str(tmp_path / "x"))
-
-        assert not done.checked
+        assert not upload.upload(link_to(connection), source_of(b"x"), str(tmp_path / "x"))
 
     def test_a_folder_that_cannot_be_made_is_an_error(self, connection, tmp_path):
         (tmp_path / "file").touch()
@@ -398,61 +209,61 @@ class TestUpload:
             upload.upload(link_to(connection), source_of(b"x"), str(tmp_path / "file/x"))
 
 
-class TestUploadOfEither:
+class TestForms:
+    """What goes up packed: fed by a link that takes so many bytes per second."""
+
     TEXT = b"".join(b"line %d of a text that shrinks\n" % n for n in range(1_000_000))
 
-    def send(self, connection, tmp_path, plain, small, clock=None):
-        link = link_to(connection, clock=clock)
-        plain, small = source_of(plain), source_of(small, sha256="")
-        return upload_either(link, plain, small, str(tmp_path / "code"))[0]
+    def sent(self, forms, clock, rate, data=TEXT):
+        chunks = (data[at : at + MIB] for at in range(0, len(data), MIB))
+        is_packed, ready = forms.choose(chunks)
+        sent = []
+        for chunk in ready:
+            sent.append(chunk)
+            clock.at += len(chunk) / rate
+        came = b"".join(sent)
+        assert (gzip.decompress(came) if is_packed else came) == data
+        return is_packed
 
-    @pytest.mark.parametrize(("plain", "small"), [(TEXT, TEXT[:1000]), (b"x", b"")])
-    def test_a_small_one_is_sent_packed(self, connection, tmp_path, plain, small):
-        assert self.send(connection, tmp_path, plain, small) == str(tmp_path / "code.gz")
-        assert (tmp_path / "code.gz").read_bytes() == small
+    @pytest.fixture
+    def clock(self):
+        return FakeClock()
 
-    def test_one_that_does_not_shrink_is_sent_plain(self, connection, tmp_path):
-        assert self.send(connection, tmp_path, DATA, DATA) == str(tmp_path / "code")
+    def forms(self, connection, clock, share=0.3, **options):
+        return Forms(link_to(connection, clock=clock.clock(), **options), share)
 
-    def test_a_host_without_gzip_gets_it_plain(self, connect, only, tmp_path):
-        connection = connect(["/bin/sh"], only("cat dd mkdir mv openssl rm stat wc"))
+    def test_what_shrinks_goes_packed_and_what_does_not_plain(self, connection, clock):
+        assert self.sent(self.forms(connection, clock), clock, 10e6)
+        assert not self.sent(self.forms(connection, clock), clock, 10e6, DATA)
+        assert not self.sent(self.forms(connection, clock, share=0.95), clock, 10e6)
+        assert not self.sent(self.forms(connection, clock), clock, 10e6, b"")
 
-        assert self.send(connection, tmp_path, self.TEXT, b"small") == str(tmp_path / "code")
+    def test_a_host_without_gzip_gets_it_plain(self, connect, only, clock):
+        connection = connect(["/bin/sh"], only("cat"))
 
-    @pytest.mark.parametrize(("rate", "suffix"), [(20e6, ".gz"), (1e9, "")])
-    def test_the_rate_decides(self, connection, tmp_path, monkeypatch, rate, suffix):
-        monkeypatch.setattr(packed, "PROBE_BYTES", MIB)
-        clock = FakeClock()
+        assert not self.sent(self.forms(connection, clock), clock, 10e6)
 
-        class Timed(CutConnection):
-            def send(self, program, chunks, **options):
-                answer = self.inner.send(program, self._until_cut(chunks), **options)
-                clock.at += MIB / rate
-                return answer
+    @pytest.mark.parametrize(("rate", "is_packed"), [(10e6, True), (1e9, False)])
+    def test_the_rate_decides_once_it_is_known(self, connection, clock, rate, is_packed):
+        forms = self.forms(connection, clock)
+        self.sent(forms, clock, rate, DATA * 4)
 
-        small = DATA[: 2 * MIB]
-        sent = self.send(Timed(connection), tmp_path, self.TEXT, small, clock.clock())
+        assert self.sent(forms, clock, rate) == is_packed
 
-        assert sent == str(tmp_path / f"code{suffix}")
-        assert [entry.name for entry in tmp_path.iterdir()] == [f"code{suffix}"]
+    def test_a_limit_is_a_rate_too(self, connection, clock):
+        forms = self.forms(connection, clock, limit=5e6)
+        self.sent(forms, clock, 1e9, DATA * 4)
 
+        assert self.sent(forms, clock, 1e9)
 
-@dataclass(frozen=True)
-class Facts:
-    size_bytes: int
-    is_sparse: bool = False
-    version: bytes = b"1"
+    def test_a_slow_link_gets_a_file_packed(self, connection, tmp_path):
+        carried = CutConnection(connection, [MIB])
+        link = link_to(carried)
 
+        upload.upload(link, source_of(self.TEXT), str(tmp_path / "x"), forms=Forms(link, 0.3))
 
-def make_files(root, files):
-    made = {}
-    for path, content in files.items():
-        place = os.path.join(os.fsencode(root), path)
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(place, "wb") as file:
-            file.write(content)
-        made[path] = Facts(len(content))
-    return made
+        assert (tmp_path / "x").read_bytes() == self.TEXT
+        assert carried.carried < len(self.TEXT) / 2
 
 
 def found(root):
@@ -667,7 +478,7 @@ class TestDownload:
         monkeypatch.setattr(Received, "rate", 1e6)
         monkeypatch.setattr("nasexp.connections.bulk.shrink.MEASURED_BYTES", 100_000)
         monkeypatch.setattr(download, "LARGE_BYTES", MIB)
-        contents = {b"%d" % n: b"text" * 1000 for n in range(200)} | {b"large": b"abc" * MIB}
+        contents = {b"%d" % n: b"text" * 1000 for n in range(200)} | {b"large": b"abc" * 4 * MIB}
         carried = CutConnection(connection)
 
         _, there = self.fetch(carried, host, make_files(host, contents))

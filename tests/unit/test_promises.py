@@ -88,7 +88,6 @@ LAYERS = [
         "nasexp.persevering",
         "nasexp.verdict",
         "nasexp.stopping",
-        "nasexp.wishes",
     ],
     ["nasexp.stages", "nasexp.environments", "nasexp.dispatch"],
     ["nasexp.launchers", "nasexp.backup", "nasexp.billing", "nasexp.importing"],

@@ -60,7 +60,8 @@ class Forms:
         ratio = shrunk(sample)
         if ratio > LARGEST_SHARE:
             return False
-        return not self._is_measured or is_worth_it(self._rate, ratio, self._packing)
+        rate = min(self._rate, self._link.pace.limit)
+        return not self._is_measured or is_worth_it(rate, ratio, self._packing)
 
     def _packed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         packer, now = compressor(), self._link.clock.now

@@ -1,9 +1,9 @@
 """A byte stream into a file on the host, that goes on by offset after a cut.
 
-The bytes are appended to `NAME.part`, which becomes NAME once its digest is right. While a
-program on the host appends, a mark `NAME.part.open.NONCE` lies beside the part: after a cut the
-program may be alive still, with bytes in its pipes. So where a mark is left, what arrived goes
-on in a new file, and the old program keeps one that has no name any more.
+The host sums up each piece while the next one arrives. While a program on the host appends, a
+mark `NAME.open.NONCE` lies beside the file: after a cut the program may be alive still, with
+bytes in its pipes. So where a mark is left, what arrived goes on in a new file, and the old
+program keeps one that has no name any more.
 """
 
 from __future__ import annotations
@@ -15,73 +15,30 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nasexp.archives.ahead import ahead
 from nasexp.connections.bulk.cursor import Cursor
+from nasexp.connections.bulk.forms import Forms
 from nasexp.connections.bulk.link import ANSWER_SECONDS, CHUNK_SECONDS
-from nasexp.connections.bulk.tools import host_digests
+from nasexp.connections.bulk.tools import DIGESTERS, patience
+from nasexp.connections.bulk.upload_programs import APPEND, ARRIVED, FORGET, SUM
 from nasexp.connections.protocol import set_words
 from nasexp.errors import ConnectionLost, StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from nasexp.connections.bulk.link import Link
 
-# One stream carries so much at most: re-keying and a lost last answer then cost little.
-PIECE_BYTES = 256 << 20
+BLOCK_BYTES = 1 << 20
+
+# One stream carries so much at most, in whole blocks: re-keying, a lost last answer, and the
+# digest of the last piece then cost little.
+PIECE_BYTES = 128 * BLOCK_BYTES
 
 ATTEMPTS = 2
 
-_SIZE_OF = 'size_of() { stat -c %s -- "$1" 2>/dev/null || wc -c <"$1"; }\n'
-
-# Prints how much has arrived. The own mark comes first and goes last, the others go before the
-# part changes its inode: whoever opens the part later than that sees that its mark is gone.
-_ARRIVED = (
-    _SIZE_OF
-    + """
-umask 077
-mkdir -p "${1%/*}" || exit 9
-busy=
-for mark in "$1".open.*; do [ ! -e "$mark" ] || busy=1; done
-if [ -n "$busy" ]; then
-  printf '' >"$1.open.$2" || exit 9
-  for mark in "$1".open.*; do [ "$mark" = "$1.open.$2" ] || rm -f "$mark"; done
-  blocks=0
-  [ ! -e "$1" ] || blocks=$(($(size_of "$1") / 1048576))
-  if [ $blocks -gt 0 ] && dd if="$1" of="$1.copy" bs=1048576 count=$blocks 2>/dev/null; then
-    mv -f "$1.copy" "$1" || exit 9
-  else
-    rm -f "$1.copy" "$1"
-  fi
-  rm -f "$1.open.$2"
-fi
-if [ -e "$1" ]; then size_of "$1"; else echo 0; fi
-"""
-)
-
-_APPEND = (
-    _SIZE_OF
-    + """
-umask 077
-LC_ALL=C; export LC_ALL
-(
-  printf '' >"$1.open.$2" || exit 7
-  exec >>"$1" || exit 7
-  [ -e "$1.open.$2" ] && [ "$(size_of "$1")" -eq "$3" ] || exit 8
-  exec cat
-)
-status=$?
-rm -f "$1.open.$2"
-printf '\\nnasexp-end %d %d\\n' $status "$(size_of "$1")"
-exit $status
-"""
-)
-
-_PUBLISH = 'mv -f "$1" "$2"'
-_FORGET = 'rm -f "$1" "$1".open.*'
-
 _END = re.compile(rb"\nnasexp-end (\d+) (\d+)\s*\Z")
+_SUMMED = re.compile(rb"\nnasexp-sum ([0-9a-f]*)\n")
 _OTHER_SIZE = 8
 
 
@@ -92,42 +49,73 @@ class Source:
     Attributes:
         open: makes the context in which its chunks are read.
         size_bytes: of all of it.
-        sha256: of all of it, where that is known; else it is computed as the bytes pass.
     """
 
     open: Callable[[], AbstractContextManager[Iterator[bytes]]]
     size_bytes: int
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Uploaded:
-    """What arrived: its digest, and whether the host could check it."""
+class Piece:
+    """A part of a stream, from a whole block on, and its digest here."""
 
+    begin: int
+    end: int
     sha256: str
-    checked: bool
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Its first block, and how many there are."""
+        return str(self.begin // BLOCK_BYTES), str(-(-(self.end - self.begin) // BLOCK_BYTES))
 
 
-def upload(link: Link, source: Source, path: str) -> Uploaded:
-    """Send a stream into a file on the host, which appears there whole or not at all.
+NOTHING = Piece(0, 0, "")
 
-    What a call before this one has brought to the host is not sent again.
+
+class DamagedError(Exception):
+    """A piece has another digest on the host."""
+
+
+def upload(
+    link: Link,
+    source: Source,
+    path: str,
+    *,
+    forms: Forms | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> bool:
+    """Send a stream into a file on the host, which is whole and checked when this returns.
+
+    What a call before this one has brought there is not sent again.
 
     Args:
         link: to the host.
         source: what is sent.
         path: of the file, absolute; its folder is made if need be.
+        forms: decides what goes packed; without it nothing does.
+        progress: told how many bytes have gone, in place of the link's monitor.
+
+    Returns:
+        whether the host could check what arrived.
 
     Raises:
         StageError: the host's disk is full or cannot be written, or what arrived has twice
             another digest; or the source cannot be read.
         ConnectionLost: there was no progress for as long as the link's patience lasts.
     """
+
+    def tell(done: int) -> None:
+        link.monitor.progress(done, source.size_bytes)
+
     for _ in range(ATTEMPTS):
-        sending = Sending(link, source, path)
-        sending.send()
-        if done := sending.publish():
-            return done
+        sending = Sending(link, source, path, forms or Forms(link), progress or tell)
+        try:
+            sending.send()
+        except DamagedError:
+            link.monitor.note(f"{path} arrived damaged; it is sent again")
+            sending.forget()
+        else:
+            return sending.is_checked
     raise StageError(
         f"{path} arrived damaged on host '{link.host}', twice",
         hint="its disk, its memory or the link may be faulty",
@@ -135,111 +123,129 @@ def upload(link: Link, source: Source, path: str) -> Uploaded:
 
 
 class Sending:
-    """One upload, which may be made in parts."""
+    """One upload."""
 
-    def __init__(self, link: Link, source: Source, path: str) -> None:
+    def __init__(
+        self,
+        link: Link,
+        source: Source,
+        path: str,
+        forms: Forms,
+        progress: Callable[[int], None],
+    ) -> None:
         self._link = link
         self._source = source
         self._path = path
-        self._part = f"{path}.part"
-        self._sum = _Sum()
+        self._forms = forms
+        self._progress = progress
         self._arrived = -1
-        self.seconds = 0.0
+        self._verified = 0
+        self.is_checked = not link.tools().isdisjoint(DIGESTERS)
 
-    def send(self, up_to_bytes: int | None = None) -> None:
-        """Send what the host does not have yet; of a later offset than `up_to_bytes` nothing."""
-        size = self._source.size_bytes
-        end = size if up_to_bytes is None else min(up_to_bytes, size)
-        self._link.keep_trying(lambda: self._send_rest(end))
-
-    def publish(self) -> Uploaded | None:
-        """Give the file its name if it has the right digest; else remove it and return None."""
-        ours = self._source.sha256 or self._sum.hexdigest()
-        theirs = self._link.keep_trying(self._ask_digest)
-        if theirs not in ("", ours):
-            self._link.monitor.note(f"{self._path} arrived damaged; it is sent again")
-            self.forget()
-            return None
-        words = (_PUBLISH, self._part, self._path)
-        answer = self._link.keep_trying(lambda: self._link.connection.run(*words))
-        if answer.status and self._link.keep_trying(self._ask_arrived) != 0:
-            raise self._refused(answer.complaint())
-        return Uploaded(ours, checked=bool(theirs))
+    def send(self) -> None:
+        """Send what the host does not have yet. Raises DamagedError."""
+        self._link.keep_trying(self._send_rest)
 
     def forget(self) -> None:
         """Remove from the host what has arrived."""
-        self._link.keep_trying(lambda: self._link.connection.run(_FORGET, self._part))
+        self._link.keep_trying(lambda: self._link.connection.run(FORGET, self._path))
 
-    def _send_rest(self, end: int) -> None:
+    def _send_rest(self) -> None:
         arrived = self._ask_arrived()
         self._link.answered()
         if arrived > self._source.size_bytes:
             self.forget()
             arrived = 0
         self._note(arrived)
-        with self._source.open() as chunks, ahead(self._summed(chunks)) as ready:
-            cursor = Cursor(ready)
-            cursor.skip(arrived)
-            if not end:  # an empty file is one too
-                self._append(cursor, 0, 0)
-            while arrived < end:
-                arrived = self._append(cursor, arrived, min(PIECE_BYTES, end - arrived))
-                self._note(arrived)
-            if arrived == self._source.size_bytes and not cursor.is_at_end():
+        whole = arrived - arrived % BLOCK_BYTES
+        self._verified = min(self._verified, whole)
+        with self._source.open() as chunks:
+            cursor = Cursor(chunks)
+            cursor.skip(self._verified)
+            if whole > self._verified:
+                self._ask_sum(self._passed(cursor, whole))
+            self._ask_sum(self._send_pieces(cursor, arrived))
+            if not cursor.is_at_end():
                 raise StageError(f"what is sent to {self._path} grew meanwhile")
 
-    def _summed(self, chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
-        # Closed with the thread that it is read in; the context closes what lies below.
-        at = 0
-        for chunk in chunks:
-            if not self._source.sha256:
-                self._sum.update(at, chunk)
-            at += len(chunk)
-            yield chunk
+    def _passed(self, cursor: Cursor, end: int) -> Piece:
+        """Return what arrived before this attempt as a piece."""
+        digest = hashlib.sha256()
+        for part in cursor.take(end - self._verified):
+            digest.update(part)
+        return Piece(self._verified, end, digest.hexdigest())
 
-    def _append(self, cursor: Cursor, arrived: int, count: int) -> int:
-        """Send one piece and return how much has arrived then."""
+    def _send_pieces(self, cursor: Cursor, arrived: int) -> Piece:
+        """Send all that is left; return the last piece, which nobody has checked yet."""
+        size, begin, before = self._source.size_bytes, self._verified, NOTHING
+        digest = hashlib.sha256()
+        for part in cursor.take(arrived - begin):
+            digest.update(part)
+        if not size:  # an empty file is one too
+            self._append(iter(()), 0, 0, before)
+        while arrived < size:
+            end = min(begin + PIECE_BYTES, size)
+            chunks = self._told(cursor.take(end - arrived), arrived, digest)
+            self._append(chunks, arrived, end, before)
+            before, arrived = Piece(begin, end, digest.hexdigest()), end
+            begin, digest = end, hashlib.sha256()
+            self._note(arrived)
+        return before if begin == arrived else Piece(begin, arrived, digest.hexdigest())
+
+    def _append(self, chunks: Iterator[bytes], arrived: int, end: int, before: Piece) -> None:
+        """Send one piece while the host sums up the one before."""
+        is_packed, ready = self._forms.choose(chunks)
+        form = "packed" if is_packed else "plain"
+        checked = before if self.is_checked else NOTHING
         mark = secrets.token_hex(8)
-        words = set_words([self._part, mark, str(arrived)]).decode(errors="surrogateescape")
-        began = self._link.clock.now()
-        paced = self._link.pace.through(cursor.take(count))
-        answer = self._link.connection.send(
-            words + _APPEND, self._told(paced, arrived), deadline_seconds=CHUNK_SECONDS
-        )
-        self.seconds += self._link.clock.now() - began
-        end = _END.search(answer.errors)
-        if not end or int(end[1]) == _OTHER_SIZE:
+        words = set_words([self._path, mark, str(arrived), form, *checked.words])
+        program = words.decode(errors="surrogateescape") + APPEND
+        answer = self._link.connection.send(program, ready, deadline_seconds=CHUNK_SECONDS)
+        said = _END.search(answer.errors)
+        if not said or int(said[1]) == _OTHER_SIZE:
             raise ConnectionLost(f"host '{self._link.host}' did not say what arrived")
-        status, size = int(end[1]), int(end[2])
+        status, size = int(said[1]), int(said[2])
         if status:
-            complaint = answer.errors[: end.start()].decode(errors="replace").strip()
-            raise self._refused(complaint.rpartition("\n")[2] or f"exit status {status}")
-        if size != arrived + count:
-            raise ConnectionLost(f"host '{self._link.host}' has {size} bytes of {arrived + count}")
-        return size
+            complaint = _SUMMED.sub(b"", answer.errors[: said.start()]).decode(errors="replace")
+            raise self._refused(complaint.strip().rpartition("\n")[2] or f"exit status {status}")
+        if size != end:
+            raise ConnectionLost(f"host '{self._link.host}' has {size} bytes of {end}")
+        self._compare(answer.errors, checked)
 
-    def _told(self, chunks: Iterable[bytes], done: int) -> Iterator[bytes]:
+    def _compare(self, said: bytes, piece: Piece) -> None:
+        """Hold what the host sums up against a piece. Raises DamagedError."""
+        if piece == NOTHING:
+            return
+        found = _SUMMED.search(said)
+        if not found or found[1].decode() != piece.sha256:
+            raise DamagedError
+        self._verified = piece.end - piece.end % BLOCK_BYTES
+
+    def _told(self, chunks: Iterable[bytes], done: int, digest: hashlib._Hash) -> Iterator[bytes]:
         for chunk in chunks:
+            digest.update(chunk)
             yield chunk
             done += len(chunk)
-            self._link.monitor.progress(done, self._source.size_bytes)
+            self._progress(done)
 
     def _ask_arrived(self) -> int:
         answer = self._link.connection.run(
-            _ARRIVED, self._part, secrets.token_hex(8), deadline_seconds=ANSWER_SECONDS
+            ARRIVED, self._path, secrets.token_hex(8), deadline_seconds=ANSWER_SECONDS
         )
         if answer.status:
             raise self._refused(answer.complaint())
         with contextlib.suppress(ValueError):
             return int(answer.text())
-        raise StageError(f"host '{self._link.host}' does not say how much of {self._part} it has")
+        raise StageError(f"host '{self._link.host}' does not say how much of {self._path} it has")
 
-    def _ask_digest(self) -> str:
-        """Return what the host has; empty where it has no program to tell."""
-        folder, _, name = self._part.rpartition("/")
-        key = name.encode(errors="surrogateescape")
-        found = host_digests(self._link.connection, folder, {key: self._source.size_bytes})
-        return "" if found is None else found.get(key, "gone")
+    def _ask_sum(self, piece: Piece) -> None:
+        """Let the host sum up a piece now. Raises DamagedError."""
+        if piece == NOTHING or not self.is_checked:
+            return
+        words = (SUM, self._path, *piece.words)
+        seconds = patience(piece.end - piece.begin)
+        answer = self._link.connection.run(*words, deadline_seconds=seconds)
+        self._compare(answer.output, piece)
 
     def _note(self, arrived: int) -> None:
         if arrived > self._arrived:
@@ -247,26 +253,10 @@ class Sending:
             self._link.moved()
 
     def _refused(self, complaint: str) -> StageError:
-        folder = self._part.rpartition("/")[0]
+        folder = self._path.rpartition("/")[0]
         kept = f"; the {self._arrived} bytes that arrived are kept" if self._arrived > 0 else ""
         return StageError(
             f"host '{self._link.host}' could not take {self._path}: {complaint}",
             hint=f"see to the disk of {folder} there (`df -h {folder}`; the file has "
             f"{self._source.size_bytes} bytes), then try again{kept}",
         )
-
-
-class _Sum:
-    """The digest of a stream that may be read again from its beginning."""
-
-    def __init__(self) -> None:
-        self._sum = hashlib.sha256()
-        self._end = 0
-
-    def update(self, at: int, chunk: bytes) -> None:
-        if at + len(chunk) > self._end:
-            self._sum.update(memoryview(chunk)[max(0, self._end - at) :])
-            self._end = at + len(chunk)
-
-    def hexdigest(self) -> str:
-        return self._sum.hexdigest()

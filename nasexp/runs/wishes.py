@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nasexp.config.units import clock
-from nasexp.errors import NasexpError, RunClosed
+from nasexp.errors import ConnectionLost, Interrupted, NasexpError, RunClosed, Superseded
 from nasexp.runs.requests import CLOSE, EXTEND, STOP, Request, read_requests, withdraw
 from nasexp.values import Ending, Why
 
@@ -39,8 +39,8 @@ class Wishes:
         """
         for request in read_requests(self.run.paths):
             if request.wish == CLOSE:
-                close(self.run, request)
-            if reachable:
+                _close_or_refuse(self.run, request, reachable=reachable)
+            elif reachable:
                 self._meet(request)
 
     def _meet(self, request: Request) -> None:
@@ -49,13 +49,12 @@ class Wishes:
                 self._stop(request)
             elif request.wish == EXTEND:
                 self._extend(request)
+        except (ConnectionLost, Superseded):
+            raise
         except NasexpError as error:
-            if error.exit_code and _is_refusal(error):
-                self.run.monitor.note(f"{request.by} asked to {request.wish}: {error.message}")
-            else:
-                raise
-        self.run.journal.write("request.met", id=request.id, wish=request.wish, by=request.by)
-        withdraw(self.run.paths, request)
+            _refuse(self.run, request, error.message)
+        else:
+            _note_met(self.run, request)
 
     def _stop(self, request: Request) -> None:
         now = request.facts.get("now") is True
@@ -72,13 +71,55 @@ class Wishes:
 
 
 def sleep_watching(run: Run, seconds: float) -> None:
-    """Sleep, but not beyond the moment in which a person closes the run. Raises RunClosed."""
+    """Sleep, but not beyond the moment in which a person wants the run to end; see `heed`."""
     end = time.monotonic() + seconds
+    heed(run)
     while (left := end - time.monotonic()) > 0:
-        for request in read_requests(run.paths):
-            if request.wish == CLOSE:
-                close(run, request)
         time.sleep(min(left, WATCH_SECONDS))
+        heed(run)
+
+
+def heed(run: Run) -> None:
+    """Look for requests where no host can be asked.
+
+    Raises:
+        RunClosed: a person has ended the run.
+        Interrupted: a person stopped it before its training was started.
+    """
+    for request in read_requests(run.paths):
+        if request.wish == CLOSE:
+            _close_or_refuse(run, request, reachable=False)
+        elif not run.journal.last("training.intent"):
+            _meet_early(run, request)
+
+
+def _meet_early(run: Run, request: Request) -> None:
+    if request.wish == STOP:
+        run.journal.write("stop.asked", by=request.by, now=bool(request.facts.get("now")))
+        _note_met(run, request)
+        raise Interrupted(f"stopped by {request.by} before the training was started")
+    _refuse(run, request, "the training has not started yet")
+
+
+def _note_met(run: Run, request: Request) -> None:
+    run.journal.write("request.met", id=request.id, wish=request.wish, by=request.by)
+    withdraw(run.paths, request)
+
+
+def _refuse(run: Run, request: Request, why: str) -> None:
+    run.monitor.note(f"{request.by} asked to {request.wish} it: {why}")
+    run.journal.write("request.refused", id=request.id, wish=request.wish, by=request.by, why=why)
+    withdraw(run.paths, request)
+
+
+def _close_or_refuse(run: Run, request: Request, *, reachable: bool) -> None:
+    """Close the run, which raises RunClosed, or say why that would not be true."""
+    if reachable:
+        _refuse(run, request, "its host answers, so only the host can say how it ended; stop it")
+    elif _seconds(run, request) < 0:
+        _refuse(run, request, "it would have ended before it started")
+    else:
+        close(run, request)
 
 
 def close(run: Run, request: Request) -> None:
@@ -87,7 +128,7 @@ def close(run: Run, request: Request) -> None:
     run.journal.write("run.closed", by=request.by, why=why, end=request.facts.get("end"))
     if not run.journal.last("training.ended"):
         _write_ending(run, request, why)
-    withdraw(run.paths, request)
+    _note_met(run, request)
     raise RunClosed(
         f"closed by {request.by}: {why}",
         hint="what its host has was not brought home; it still lies there, if it lies anywhere",
@@ -113,11 +154,4 @@ def _seconds(run: Run, request: Request) -> float:
     if started is None:
         return 0.0
     end = datetime.fromisoformat(str(request.facts["end"]))
-    return max(0.0, (end - datetime.fromisoformat(started["at"])).total_seconds())
-
-
-def _is_refusal(error: NasexpError) -> bool:
-    """Whether the host answered that it cannot be done, which no trying again will change."""
-    from nasexp.errors import ConnectionLost, Superseded  # noqa: PLC0415 - one place
-
-    return not isinstance(error, ConnectionLost | Superseded)
+    return (end - datetime.fromisoformat(started["at"])).total_seconds()
