@@ -96,7 +96,9 @@ def _way(name: str, folder: Path, stack: contextlib.ExitStack) -> Way:
     stop = [command[0], *master, "-O", "exit", "-p", str(sshd.port), sshd.address]
     stack.callback(subprocess.run, stop, check=True, stderr=subprocess.DEVNULL)
     host = Host(name, settings)
-    return Way(name, lambda: connect_host(host, folder, lambda _prompt: None), command[:-1], BARS[name])
+    return Way(
+        name, lambda: connect_host(host, folder, lambda _prompt: None), command[:-1], BARS[name]
+    )
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from nasexp.following import Follower
 from nasexp.launchers.recorded import RecordedJob
 from nasexp.persevering import for_ever, while_patient
 from nasexp.runs.record import write_record
-from nasexp.runs.wishes import heed
+from nasexp.runs.wishes import heed, may_have_started
 from nasexp.values import Ending, Outcome, Stage
 from nasexp.verdict import Verdict, one_line, record_of, recorded_ending
 
@@ -85,7 +85,7 @@ def _leave(connection: Connection | None, verdict: Verdict) -> Verdict:
 
 def _connect(run: Run, hooks: Hooks) -> Connection:
     """Connect; once the training may run, only its host can tell how it goes, and is waited for."""
-    if run.journal.last("training.intent"):
+    if may_have_started(run):
         return for_ever(run, lambda: hooks.connect(run))
     return hooks.connect(run)
 
@@ -100,7 +100,7 @@ def _train(
     """
     if ending := recorded_ending(run):
         return RecordedJob(workdir, ending), ending
-    persist = for_ever if run.journal.last("training.intent") else while_patient
+    persist = for_ever if may_have_started(run) else while_patient
     environment = persist(run, lambda: hooks.environment(run, link, workdir))
     run.journal.write("environment.ready", name=environment.name)
     heed(run)

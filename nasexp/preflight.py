@@ -51,7 +51,7 @@ def _check_output(settings: Settings) -> None:
 def _check_secrets(settings: Settings) -> None:
     """Refuse a run whose secrets cannot be there; commands are asked when they are needed."""
     for name, source in settings.core.secrets.items():
-        if not source.command:
+        if not source.command or source.env:
             read_secret(source, f"secrets.{name}")
 
 

@@ -37,7 +37,10 @@ INFO = {
 
 EVENTS = {
     "run.created": (
-        "id, run, command, machine, nonce, host, training, timeout, timeout_seconds, backup_every_seconds",
+        (
+            "id, run, command, machine, nonce, host, training, timeout, timeout_seconds, "
+            "backup_every_seconds"
+        ),
         "the run has its number and identity; command is what a person typed, less secrets",
     ),
     "stage.started": ("stage", "a stage begins; `backup` at each pass"),
@@ -88,8 +91,10 @@ EVENTS = {
     "run.closed": ("by, why, end", "a person ended the run, as its host never came back"),
     "training.ended": (
         "why, told, exit_code, seconds, latest_seconds, cause, survivors, log_complete, log_digest",
-        "the job's one end; why is `exit`, `signal`, `timeout`, `stopped`, `lost` or `reboot`; "
-        "latest_seconds bounds a length that nobody saw; log_digest is the sha256 of log.log",
+        (
+            "the job's one end; why is `exit`, `signal`, `timeout`, `stopped`, `lost` or `reboot`; "
+            "latest_seconds bounds a length that nobody saw; log_digest is the sha256 of log.log"
+        ),
     ),
     "collect.done": ("files, size_bytes", "all is home and was compared"),
     "note": ("text", "a person was told this"),

@@ -10,7 +10,6 @@ import hashlib
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from nasexp.archives.ahead import ahead
@@ -76,21 +75,6 @@ def open_tar(path: Path) -> AbstractContextManager[Iterator[bytes]]:
     return open_chunks(path, CHUNK_BYTES)
 
 
-@contextmanager
-def open_packed(path: Path) -> Iterator[Iterator[bytes]]:
-    """Open an archive; in the block, iterate over its own bytes in chunks of 1 MiB.
-
-    Raises:
-        StageError: the file cannot be opened; or, while iterating, cannot be read.
-    """
-    try:
-        file = path.open("rb", buffering=0)
-    except OSError as error:
-        raise _read_error(path, error) from error
-    with file:
-        yield _raw_chunks(file, path)
-
-
 def digest_of(path: Path) -> str:
     """Return the sha256 of the tar stream in an archive, having read it whole.
 
@@ -102,17 +86,6 @@ def digest_of(path: Path) -> str:
         for chunk in chunks:
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _raw_chunks(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    try:
-        yield from iter(partial(file.read, CHUNK_BYTES), b"")
-    except OSError as error:
-        raise _read_error(path, error) from error
-
-
-def _read_error(path: Path, error: OSError) -> StageError:
-    return StageError(f"{shown(str(path))} cannot be read: {error.strerror}")
 
 
 class _Summed:

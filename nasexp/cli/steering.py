@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS, LOOK_SECONDS = 10.0, 0.05
 _DONE = {
-    "stop": "its training is asked to end; what it has written comes home",
-    "extend": "its timeout was moved",
+    "stop": "it is being stopped; what its training has written comes home",
+    "extend": "its timeout was moved, where it has one",
     "close": "it is closed",
 }
 RUN_HELP = "the run: PROJECT/run_3, run_3 or latest"

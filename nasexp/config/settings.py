@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Scalar = bool | int | float | str
 LOCAL = "local"
+_RESERVED = frozenset({"PATH", "IFS", "HOME", "PWD", "SHELL", "ENV", "BASH_ENV", "PS4"})
+_RESERVED_PREFIXES = ("NASEXP_", "LD_")
 _PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -237,9 +239,11 @@ def _meaning(layer: Value) -> list[Problem]:
             problems.append(Problem(place, path, message))
     secrets = layer.data.get("secrets", EMPTY)
     for name, value in secrets.data.items() if isinstance(secrets.data, dict) else ():
+        place = value.key_origin or value.origin
         if not _PARAMETER_NAME.fullmatch(name):
-            place = value.key_origin or value.origin
             problems.append(Problem(place, f"secrets.{name}", "no variable can have that name"))
+        elif name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
+            problems.append(Problem(place, f"secrets.{name}", "that variable runs the job itself"))
     return problems
 
 

@@ -79,6 +79,11 @@ def sleep_watching(run: Run, seconds: float) -> None:
         heed(run)
 
 
+def may_have_started(run: Run) -> bool:
+    """Whether the training may have started, for all that is known here; its host knows."""
+    return run.journal.last("training.intent") is not None
+
+
 def heed(run: Run) -> None:
     """Look for requests where no host can be asked.
 
@@ -89,7 +94,7 @@ def heed(run: Run) -> None:
     for request in read_requests(run.paths):
         if request.wish == CLOSE:
             _close_or_refuse(run, request, reachable=False)
-        elif not run.journal.last("training.intent"):
+        elif not may_have_started(run):
             _meet_early(run, request)
 
 

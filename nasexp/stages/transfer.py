@@ -8,6 +8,7 @@ from nasexp import hookimpl
 from nasexp.connections.bulk.code import upload_code
 from nasexp.connections.bulk.link import Link
 from nasexp.host.programs import prepare_host
+from nasexp.runs.wishes import may_have_started
 from nasexp.values import Workdir
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _READY = 'read -r digest <"$1/ready" && printf "%s" "$digest"'
 @hookimpl(trylast=True)
 def nasexp_transfer(run: Run, connection: Connection, archive: Archive) -> Workdir:
     """Send the code, or adopt what lies there ready; a cut upload goes on where it was."""
-    if run.journal.last("training.intent"):
+    if may_have_started(run):
         # It may have started, ended, and be cleaned away: nothing is ever sent there again.
         return Workdir((run.journal.last("transfer.done") or {})["path"])
     home = prepare_host(connection, run.settings.host.settings.workdir)

@@ -213,7 +213,7 @@ def test_stop_ends_the_training_and_brings_home_what_it_wrote(waiting):
     done = waiting.call("stop", "latest")
     waiting.wait_for_end()
 
-    assert done.stdout == "p/run_0: its training is asked to end; what it has written comes home\n"
+    assert done.stdout == "p/run_0: it is being stopped; what its training has written comes home\n"
     assert waiting.status() == "stopped"
     asked = [e for e in read_events(waiting.paths.journal) if e.name == "stop.asked"]
     assert "@" in asked[0].facts["by"]
@@ -229,6 +229,20 @@ def test_stop_finds_a_driver_where_there_is_none(waiting):
 
     assert "had no driver: it has one now" in done.stdout
     assert (waiting.status(), waiting.starts_so_far()) == ("stopped", 1)
+    assert not waiting.workspace.host_runs()
+    ended = [e for e in read_events(waiting.paths.journal) if e.name == "training.ended"]
+    assert [event.facts["why"] for event in ended] == ["stopped"]
+
+
+def test_extend_finds_a_driver_where_there_is_none(waiting):
+    waiting.start()
+    waiting.kill_driver()
+    done = waiting.call("extend", "latest", "1h")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    waiting.go.touch()
+    waiting.wait_for_end()
+    assert waiting.status() == "ok"
 
 
 def test_extend_moves_the_timeout_of_a_running_training(waiting):

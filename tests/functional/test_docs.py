@@ -80,7 +80,7 @@ FAULTS_OF_HOSTS = ["lab/test_ssh_*.py", "lab/test_agent_faults.py"]
 NO_FAULTS = {"test_the_agent_asks_for_no_program_that_is_not_there"}
 
 
-def tests_in(*patterns):
+def names_of_tests(*patterns):
     """Return the names of the tests in files below tests/."""
     return {
         name
@@ -95,8 +95,10 @@ def test_every_test_that_the_table_of_faults_names_is_there():
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     named = set(re.findall(r"`(test_\w+)`", page))
 
-    assert named <= tests_in("*/test_*.py")
-    assert tests_in(*FAULTS_OF_HOSTS) - NO_FAULTS <= named, "a tested fault belongs in the table"
+    assert named <= names_of_tests("*/test_*.py")
+    assert names_of_tests(*FAULTS_OF_HOSTS) - NO_FAULTS <= named, (
+        "a tested fault belongs in the table"
+    )
     assert [row for row in rows if "`test_" not in row and not row.startswith("| fault |")] == []
 
 

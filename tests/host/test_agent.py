@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import AGENT, wait_until
+from kept_jobs import AGENT, wait_until
 
 
 def test_the_exit_code_is_exact(job):

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import is_alive, ticks_of, wait_until
+from kept_jobs import is_alive, ticks_of, wait_until
 
 from nasexp.host.probe import probe
 from nasexp.host.states import Known, derive, ending_of

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import is_alive, wait_until
+from kept_jobs import is_alive, wait_until
 
 from nasexp.errors import ConnectionLost, StageError, Superseded
 from nasexp.host import programs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import wait_until
+from kept_jobs import wait_until
 
 from nasexp.host.states import Known, ending_of
 from nasexp.values import Why

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from nasexp.archives.ahead import ahead
@@ -22,6 +22,7 @@ from nasexp.connections.bulk.code_programs import (
     BEGIN,
     FINISH,
     KEEP,
+    MAKE_ROOM,
     NOT_MY_TURN,
     PLACE,
     PYTHON_UNTAR,
@@ -115,6 +116,10 @@ class _CodeUpload:
             raise
         except DamagedError as error:
             self._send_again(error)
+        except StageError:
+            with suppress(ConnectionLost):
+                self._link.connection.run(MAKE_ROOM, self._folder)
+            raise
         else:
             self._place = self._replay.place
             self._damages = 0

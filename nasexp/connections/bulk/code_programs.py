@@ -5,6 +5,7 @@ writer.N    pid and start of a program that unpacks, of the one with the nonce N
 unpack/     what is unpacked so far
 sent        which archive that is of, in which boot, and how far it has come
 large-N     a large file on its way, N its place in the archive
+room        removed where the disk is full, so that small records still find room there
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ for mark in writer.*; do
   done
   rm -f "$mark"
 done
+[ -s room ] || dd if=/dev/zero of=room bs=65536 count=1 || { rm -f room; exit 7; }
 place=0
 if ! my_turn "$@" || [ ! -d unpack ]; then
   rm -rf unpack sent large-*
@@ -96,7 +98,7 @@ unpacked() {
   cat >/dev/null
   rm -f "writer.$nonce"
   case $status in 0|8) ;; *)
-    dd if=/dev/zero of=full bs=65536 count=1
+    dd if=/dev/zero of=full bs=65536 count=16
     rm -f full
   ;; esac
   printf '\\nnasexp-end %d\\n' $status
@@ -150,9 +152,11 @@ rmdir unpack 2>/dev/null
 [ -d work ] || exit 7
 mkdir -p ../../by-name && ln -sfn "../runs/${1##*/}" "../../by-name/$4" 2>/dev/null
 printf '%s\\n' "$2" >ready.part && mv -f ready.part ready || exit 7
-rm -f sent turn
+rm -f sent turn room
 """
 )
+
+MAKE_ROOM = 'rm -f "$1/room"'
 
 # Where there is no tar.
 PYTHON_UNTAR = """

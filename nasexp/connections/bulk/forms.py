@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from nasexp.connections.bulk.link import Link
 
-# What is hardly smaller is never worth unpacking there.
-LARGEST_SHARE = 0.9
+# What is not much smaller is hardly worth unpacking there.
+LARGEST_SHARE = 0.75
 
 # What `gzip -dc` on a host makes in a second, of its output.
 GUNZIP_BYTES_PER_SECOND = 200e6
