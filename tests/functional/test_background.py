@@ -47,10 +47,9 @@ class Waiting:
         return [sys.executable, "-m", "nasexp", "--workspace", str(self.workspace.root), *words]
 
     def call(self, *words, **options):
-        done = subprocess.run(
+        return subprocess.run(
             self.command(*words), capture_output=True, text=True, timeout=60, **options
         )
-        return done
 
     def start(self):
         """Start a run, and leave it once its training runs; return its driver's pid."""

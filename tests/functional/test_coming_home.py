@@ -411,4 +411,4 @@ def test_a_requirements_file_that_is_missing_or_cannot_be_had(workspace):
     workspace.nasexp("run").assert_code(1, "cannot be made on host 'local'", "no-such-package")
 
     assert workspace.record("p", 1).started is None
-    assert not [p for p in (workspace.home / ".nasexp/envs").glob("*.lock")]
+    assert not list((workspace.home / ".nasexp/envs").glob("*.lock"))

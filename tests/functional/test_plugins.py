@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from nasexp.testing import WorkspaceMaker
+if TYPE_CHECKING:
+    from nasexp.testing import WorkspaceMaker
 
 IMPORTS = "from nasexp import hookimpl\n"
 

@@ -9,11 +9,14 @@ import sys
 
 import pytest
 
+from nasexp.archives.pack import pack
+from nasexp.connections.bulk import code
 from nasexp.connections.bulk.link import Link
 from nasexp.connections.bulk.upload import Source, upload
 from nasexp.connections.local import connect_local
 from nasexp.errors import StageError
 from nasexp.testing import QuietMonitor
+from nasexp.values import Archive
 
 MAKE_8_MB = "mkdir output; head -c 8000000 /dev/urandom >output/model; echo small >output/small"
 
@@ -127,6 +130,48 @@ def test_a_claim_that_is_held_holds_when_the_disk_is_full(mounted, tmp_path):
     with pytest.raises(StageError, match="cannot claim the run"):
         claim(connection, str(tmp_path / "run"), 2, "def")
     connection.close()
+
+
+def test_code_onto_a_full_disk_goes_on_when_there_is_room(
+    tmp_path, mounted, remounted, monkeypatch
+):
+    monkeypatch.setattr(code, "MOST_BATCH_BYTES", 500_000)
+    (tmp_path / "bin").mkdir()
+    for number in range(50):
+        (tmp_path / f"bin/{number}").write_bytes(os.urandom(100_000))
+    packed = pack(tmp_path / "bin", tmp_path / "bin.tar.gz")
+    archive = Archive(tmp_path / "bin.tar.gz", packed.sha256, packed.size_bytes)
+    (tmp_path / "host").mkdir()
+    mounted(tmp_path / "host", "size=3m")
+    connection, folder = connect_local("gpu"), tmp_path / "host/runs/r"
+    link = Link(connection, QuietMonitor())
+    with pytest.raises(StageError, match="No space left on device") as caught:
+        code.upload_code(link, archive, str(folder), "p-run_0")
+    assert str(folder) in caught.value.hint
+    assert not (folder / "work").exists()
+    assert not (folder / "ready").exists()
+    (folder / "small record").write_text("there is room for it")
+    arrived = int((folder / "sent").read_text().split()[-1])
+    assert arrived > 2_000_000
+
+    remounted(tmp_path / "host", "size=6m")
+    (folder / "small record").unlink()
+    monitor = Progress()
+    assert code.upload_code(Link(connection, monitor), archive, str(folder), "p-run_0")
+
+    assert monitor.first > arrived
+    assert sorted(os.listdir(folder)) == ["ready", "work"]
+    for number in range(50):
+        there, here = folder / f"work/{number}", tmp_path / f"bin/{number}"
+        assert there.read_bytes() == here.read_bytes()
+    connection.close()
+
+
+class Progress(QuietMonitor):
+    first = 0
+
+    def progress(self, done_bytes, total_bytes):
+        self.first = self.first or done_bytes
 
 
 def test_a_plain_user_needs_no_root(workspace, tmp_path):

@@ -228,7 +228,9 @@ def test_a_reboot(lab):
     boot_id = lab.ssh("gpu", f"echo kept >kept; echo >/tmp/lost; {ask}").stdout
     lab.reboot("gpu", uptime_seconds=5000)
 
-    done = lab.ssh("gpu", f"cat kept; ls /tmp/lost 2>/dev/null; cut -d. -f1 /proc/uptime; {ask}").stdout.split()
+    done = lab.ssh(
+        "gpu", f"cat kept; ls /tmp/lost 2>/dev/null; cut -d. -f1 /proc/uptime; {ask}"
+    ).stdout.split()
     assert done[0] == "kept"
     assert 5000 <= int(done[1]) < 5060
     assert done[2] != boot_id.strip()

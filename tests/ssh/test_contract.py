@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
 import pytest
 
 from nasexp.connections.local import connect_local
+from nasexp.connections.process import ProcessStream
 from nasexp.connections.protocol import Answer, Connection, set_words
 from nasexp.errors import ConnectionLost, StageError
 from nasexp.testing import FakeConnection
@@ -74,6 +76,18 @@ def test_no_answer_by_the_deadline_is_a_lost_connection_and_the_next_works(conne
         connection.run("sleep 30", deadline_seconds=0.1)
 
     assert connection.run("echo again").output == b"again\n"
+
+
+@pytest.mark.parametrize("way", ["send", "receive"])
+def test_a_lost_stream_is_a_lost_link_and_the_next_question_dials(connection, way):
+    before = connection.run("echo $$").output
+    with pytest.raises(ConnectionLost):
+        if way == "send":
+            connection.send("sleep 30", [], deadline_seconds=0.5)
+        else:
+            list(connection.receive("sleep 30", deadline_seconds=0.5))
+
+    assert connection.run("echo $$").output != before
 
 
 def test_a_shell_that_dies_is_a_lost_connection(connection):
@@ -153,3 +167,15 @@ def test_local_and_fake_are_connections(connection):
         fake.run("other")
     fake.close()
     assert fake.closed
+
+
+def test_a_program_that_cannot_be_started_leaves_no_file_open(tmp_path):
+    def files():
+        return set(os.listdir("/proc/self/fd"))
+
+    before = files()
+    with pytest.raises(OSError, match="no-such") as caught:
+        ProcessStream([str(tmp_path / "no-such")], {}, "/", "nobody")
+
+    assert caught.value.__traceback__  # what it refers to is alive still
+    assert files() == before

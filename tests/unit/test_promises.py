@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -53,11 +54,12 @@ def test_every_module_is_small_and_says_what_it_is(path):
 
 
 def test_functions_are_short():
-    lengths = []
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef):
-                lengths.append((sum(1 for _ in body_lines(node)), f"{name_of(path)}.{node.name}"))
+    lengths = [
+        (len(body_lines(node)), f"{name_of(path)}.{node.name}")
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    ]
 
     lengths.sort()
     assert lengths[len(lengths) // 2][0] <= 7, "the median"
@@ -195,6 +197,6 @@ def test_every_error_is_in_the_drawn_tree_with_its_code():
 def test_every_exit_code_has_a_meaning_and_the_worst_is_told():
     assert set(EXIT_CODE_MEANINGS) == set(ExitCode)
     order = [5, 130, 2, 3, 1, 6, 4, 7]
-    for first, second in zip(order, order[1:], strict=False):
+    for first, second in itertools.pairwise(order):
         assert ExitCode.worst([ExitCode(second), ExitCode(first)]) == first
     assert ExitCode.worst([]) is ExitCode.OK
