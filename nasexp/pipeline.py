@@ -141,7 +141,7 @@ def _refuse_failure(run: Run, ending: Ending) -> None:
         raise TrainingFailed(f"the training {_told(ending)}", log=log)
     if not (run.journal.last("training.ended") or {}).get("log_complete"):
         raise StageError(
-            "log.log is not complete: its disk has no room",
+            "log.log is not all that the training printed: see the warnings",
             hint="the whole console lies with the run on the host",
             log=log,
         )

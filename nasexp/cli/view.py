@@ -61,9 +61,12 @@ class PlainView:
         return self.context.lost
 
     def line(self, text: str) -> None:
-        """Print one line with the time: of `moment` where that is set, else of now."""
-        moment = self.moment or datetime.now(UTC)
-        self.context.print(f"{shown_time(moment, self._zone, '%H:%M:%S')} {text}")
+        """Print one line with the time."""
+        self.context.print(f"{self._stamp()} {text}")
+
+    def _stamp(self) -> str:
+        """Return the time: of `moment` where that is set, else of now."""
+        return shown_time(self.moment or datetime.now(UTC), self._zone, "%H:%M:%S")
 
     def note(self, text: str) -> None:
         """See `Monitor.note`."""
@@ -78,9 +81,11 @@ class PlainView:
 
     def console(self, data: bytes) -> None:
         """Print whole lines of the training's console."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for text in lines:
-            self.line(f"|         {printable(text)}")
+        whole, end, self._rest = (self._rest + data).rpartition(b"\n")
+        if end:
+            # All in one go: a flood of lines may not hold up who prints it.
+            stamp = f"{self._stamp()} |         "
+            self.context.print("\n".join(stamp + text for text in printable(whole).split("\n")))
 
     def ask(self, prompt: str) -> str | None:
         """See `Monitor.ask`."""

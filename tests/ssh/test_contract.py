@@ -81,11 +81,12 @@ def test_no_answer_by_the_deadline_is_a_lost_connection_and_the_next_works(conne
 @pytest.mark.parametrize("way", ["send", "receive"])
 def test_a_lost_stream_is_a_lost_link_and_the_next_question_dials(connection, way):
     before = connection.run("echo $$").output
+    lost = {
+        "send": lambda: connection.send("sleep 30", [], deadline_seconds=0.5),
+        "receive": lambda: list(connection.receive("sleep 30", deadline_seconds=0.5)),
+    }
     with pytest.raises(ConnectionLost):
-        if way == "send":
-            connection.send("sleep 30", [], deadline_seconds=0.5)
-        else:
-            list(connection.receive("sleep 30", deadline_seconds=0.5))
+        lost[way]()
 
     assert connection.run("echo $$").output != before
 
