@@ -51,7 +51,9 @@ class Driver:
             return Path(message["folder"])
         self.let_go()
         text = message.get("error") or "the driver could not be started"
-        raise StageError(text, hint=message.get("hint", ""), log=message.get("log", ""))
+        error = StageError(text, hint=message.get("hint", ""), log=message.get("log", ""))
+        error.exit_code = ExitCode(message.get("code", ExitCode.STAGE))
+        raise error
 
     def ended(self) -> int | None:
         """Return its exit code when it has ended; None while it runs."""
@@ -84,7 +86,8 @@ class Line:
 
     def tell_error(self, error: NasexpError) -> None:
         """Say why it has none."""
-        _send(self._line, {"error": error.message, "hint": error.hint, "log": error.log})
+        told = {"error": error.message, "hint": error.hint, "log": error.log}
+        _send(self._line, {**told, "code": int(error.exit_code)})
 
     def ask(self, prompt: str) -> str | None:
         """Return the person's answer; None where nobody is there any more."""
@@ -135,8 +138,9 @@ def start_driver(work: Callable[[Line], int]) -> Driver:
         work: opens and drives the run; gets the line to whoever started it.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream:
+            stream.flush()  # or the child would write it too
     pid = os.fork()
     if pid:
         theirs.close()

@@ -143,7 +143,7 @@ class Hooks:
             value = caller(**arguments)
         except NasexpError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             blamed = blame(caller, error)
             if blamed is None:
                 raise
@@ -179,7 +179,7 @@ class Hooks:
         name = implementation.plugin_name
         try:
             values = alone(**arguments)
-        except Exception as error:  # noqa: BLE001 - whatever a plugin does stays its own
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - what a plugin does stays its own
             return PluginAnswer(name, error=_plugin_error(name, error, implementation))
         value = values[0] if values else None
         if value is not None and not isinstance(value, kind):

@@ -131,7 +131,7 @@ def load_file(path: Path, shown: str) -> ModuleType:
     except SyntaxError as error:
         place = f"{shown}:{error.lineno}" if error.filename == str(path) else shown
         raise PluginError(f"plugin {place}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failure(path, shown, error) from error
     return module
 
@@ -161,7 +161,7 @@ def _load_named(
 def _load_installed(point: EntryPoint) -> Any:
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"installed plugin '{point.name}' ({point.value}) cannot be imported: "
             f"{type(error).__name__}: {error}",
@@ -221,7 +221,7 @@ def _place(function: Any) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code else "no file"
 
 
-def _import_failure(path: Path, shown: str, error: Exception) -> PluginError:
+def _import_failure(path: Path, shown: str, error: BaseException) -> PluginError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     place = f"{shown}:{frames[-1].lineno}" if frames else shown
     return PluginError(f"plugin {place}: {type(error).__name__}: {error}")

@@ -42,6 +42,8 @@ def drive(run: Run, hooks: Hooks, stop: StopSwitch) -> Verdict:
     def step(stage: Stage) -> contextlib.AbstractContextManager[None]:
         return _step(run, hooks, stage)
 
+    if verdict.recall():
+        return verdict
     write_record(run.paths, record_of(run))
     with verdict.of_errors():
         with step(Stage.CONNECT):

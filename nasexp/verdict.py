@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,19 @@ class Verdict:
         if self.stopped:
             return STOPPED
         return FAILED if self.errors else OK
+
+    def recall(self) -> bool:
+        """Take the end from the journal, where the run has one; run.info may have been lost."""
+        facts = self.run.journal.last("run.finished")
+        if facts is None:
+            return False
+        self.ending, self.columns = recorded_ending(self.run), facts["columns"]
+        if facts.get("message"):
+            error = NasexpError(facts["message"], hint=facts["hint"], log=facts["log"])
+            error.exit_code = ExitCode(facts["code"])
+            self.errors.append(error)
+        write_record(self.run.paths, replace(self.record(), status=facts["status"]))
+        return True
 
     def settle(self) -> Record:
         """Journal the end, write run.info and return the record; the run has its one end now."""

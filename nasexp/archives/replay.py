@@ -107,10 +107,12 @@ class Replay:
         with _told():
             self._tape.cut(place)
             while self._entry and (self.place == place or not self._ends(place, is_last)):
-                for _ in self._reader.pieces():
-                    if self._reader.offset - self._tape.start >= LEAST_BYTES:
+                if self._entry.size_bytes > LEAST_BYTES:
+                    for _ in self._reader.pieces():
                         yield from self._tape.cut(self._reader.offset)
                 self._advance()
+                if self.place - self._tape.start >= LEAST_BYTES:
+                    yield from self._tape.cut(self.place)
             yield from self._tape.cut(self.place)
         yield end_of_archive(self.place - place)
 
@@ -135,8 +137,7 @@ class Replay:
 
     def _advance(self) -> None:
         """Go to the next member."""
-        for _ in self._reader.pieces():
-            pass
+        self._reader.skip()
         self.place = self._reader.offset
         self._is_touched = False
         self._entry = self._reader.next()

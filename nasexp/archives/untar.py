@@ -7,8 +7,8 @@ is not read here is refused: a header that makes no sense is damage, never the e
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from nasexp.archives.names import shown
 from nasexp.errors import StageError
@@ -34,6 +34,7 @@ TELLING = (b"path", b"linkpath", b"size")
 
 _NO_RECORD = bytes(RECORD_BYTES)
 _SPACES_SUM = 8 * 0x20
+_PLAIN_NUMBER = re.compile(rb"[0-7]+[ \0]+")
 
 
 class CutShortError(Exception):
@@ -44,8 +45,7 @@ class DamagedError(Exception):
     """A header makes no sense; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One member, by its header. `size_bytes` is that of the content that follows.
 
     `name` and `target` are what the archive says, unchecked; any bytes by surrogateescape.
@@ -82,8 +82,7 @@ class TarReader:
 
     def next(self) -> Entry | None:
         """Return the next member, past what was not read of the last; None at the end."""
-        for _ in self.pieces():
-            pass
+        self.skip()
         more: dict[bytes, bytes] = {}
         while True:
             header = self._take(RECORD_BYTES)
@@ -96,6 +95,16 @@ class TarReader:
             if kind not in EXTRA_HEADERS:
                 return self._entry(header, kind, size, more)
             self._take_extra(kind, size, more)
+
+    def skip(self) -> None:
+        """Pass over what was not read of the member that `next` returned last."""
+        end = self._at + self._left + self._padding
+        if end <= len(self._data):
+            self._at = end
+            self._left = self._padding = 0
+            return
+        for _ in self.pieces():
+            pass
 
     def pieces(self) -> Iterator[bytes]:
         """Yield what is left of the content of the member that `next` returned last."""
@@ -183,6 +192,8 @@ def number(field: bytes) -> int:
     """
     if field[0] in (0x80, 0xFF):
         return int.from_bytes(field[1:], "big", signed=field[0] == 0xFF)
+    if _PLAIN_NUMBER.fullmatch(field):  # as nearly all are
+        return int(field.rstrip(b" \0"), 8)
     digits = field.strip(b" \0")
     if digits and not (digits.isdigit() and not digits.translate(None, b"01234567")):
         raise DamagedError(f"no number: {shown(os.fsdecode(field))}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from nasexp.cli.context import CommandContext
 from nasexp.cli.definition import Arg, command
-from nasexp.errors import ExitCode, NasexpError
+from nasexp.errors import ExitCode, NasexpError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +38,7 @@ def resume(
     context.outlive_output()
     if run:
         paths = RunPaths(find(context, run))
+        _refuse_ended(paths)
         driver = start_resuming(context, paths)
         driver.opened()
         return follow(context, make_view(context), paths, driver)
@@ -45,6 +46,15 @@ def resume(
     if not folders:
         context.print("no run has lost its driver")
     return int(ExitCode.worst([_resume_quietly(context, folder) for folder in folders]))
+
+
+def _refuse_ended(paths: RunPaths) -> None:
+    from nasexp.runs.paths import address_of  # noqa: PLC0415 - as above
+    from nasexp.runs.record import RUNNING, read_record  # noqa: PLC0415
+
+    status = read_record(paths.folder).status
+    if status not in (RUNNING, ""):
+        raise UsageError(f"{address_of(paths.folder)} has ended already: {status}")
 
 
 def open_runs(workspace: Workspace) -> list[Path]:

@@ -8,6 +8,7 @@ from nasexp.config.layers import Layers, Overrides, combine, read_layers
 from nasexp.config.showing import HIDDEN, is_secret
 from nasexp.config.values import EMPTY, Value, merge, nested
 from nasexp.config.yamlfile import read_yaml
+from nasexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from nasexp.config.workspace import Project, Workspace
@@ -18,14 +19,20 @@ def saved_layers(workspace: Workspace, project: Project, paths: RunPaths) -> Lay
     """Return the run's settings as one layer; what was hidden there is read anew.
 
     Raises:
-        ConfigError: the file is gone or was broken, or the present files are.
+        ConfigError: the file is gone or was broken, the present files are, or a secret is gone.
     """
     written = read_yaml(paths.config, workspace.shown(paths.config))
     hidden = [path for path, value in written.leaves() if _is_hidden(path, value)]
     present = _present(workspace, project) if hidden else EMPTY
     for path in hidden:
-        if (value := present.child(path)) is not None:
-            written = merge(written, nested(path, value))
+        value = present.child(path)
+        if value is None:
+            name = f"NASEXP__{path.upper().replace('.', '__')}"
+            raise ConfigError(
+                f"{path} is secret, so it was not kept with the run, and it is set nowhere now",
+                hint=f"set it again for this command: {name}=…",
+            )
+        written = merge(written, nested(path, value))
     return Layers(workspace=written)
 
 

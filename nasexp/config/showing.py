@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nasexp.config.values import Value
 
 HIDDEN = "***"
+LONGEST_WORD = 500
 _KEY = re.compile(r"[\w.-]+(?=\W?\s*[:=])")
 _SECRET_WORDS = frozenset({"password", "passwd", "passphrase", "secret", "token", "credentials"})
 _SECRET_PAIRS = frozenset(
@@ -25,7 +26,7 @@ def is_secret(path: str) -> bool:
     words = path.lower().replace("-", "_").replace(".", "_").split("_")
     if words[-1] == "apikey" or words[-1].rstrip("s") in _SECRET_WORDS | {"credential"}:
         return True
-    return tuple(words[-2:]) in _SECRET_PAIRS
+    return (*words[-2:-1], words[-1].rstrip("s")) in _SECRET_PAIRS
 
 
 def without_secrets(words: Iterable[str]) -> list[str]:
@@ -34,6 +35,7 @@ def without_secrets(words: Iterable[str]) -> list[str]:
 
 
 def _cut(word: str) -> str:
+    word = word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "…"
     for key in _KEY.finditer(word):
         if is_secret(key[0]):
             return f"{word[: key.end()]}={HIDDEN}"
@@ -65,7 +67,7 @@ def _lines(tree: dict[str, Value], path: str, indent: str) -> list[str]:
             continue
         plain = HIDDEN if _hidden(here, value) else value.plain()
         # JSON is YAML, and leaves no doubt about what is text.
-        text = json.dumps(plain, ensure_ascii=False)
+        text = json.dumps(plain).replace("\x7f", "\\u007f")
         lines.append(
             f"{indent}{key if key.isidentifier() else json.dumps(key)}: {text}  # {value.origin}"
         )
@@ -73,4 +75,4 @@ def _lines(tree: dict[str, Value], path: str, indent: str) -> list[str]:
 
 
 def _hidden(path: str, value: Value) -> bool:
-    return is_secret(path) and isinstance(value.data, str) and bool(value.data)
+    return is_secret(path) and value.data not in ("", None) and not isinstance(value.data, dict)

@@ -9,6 +9,8 @@ from functools import total_ordering
 from typing import Any, Self
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+LONGEST_SECONDS = 100 * 365.25 * 86400
+"""A hundred years: beyond them a number is a slip, and too large for the sh of some host."""
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BYTES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -60,9 +62,10 @@ class Duration(_Unit):
         units = [unit for _, unit in parts]
         whole = "".join(number + unit for number, unit in parts) == text
         falling = units == sorted(set(units), key=lambda unit: -_SECONDS[unit])
-        if not parts or not whole or not falling:
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        if not parts or not whole or not falling or seconds > LONGEST_SECONDS:
             raise ValueError(cls.expected)
-        return cls(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+        return cls(seconds)
 
     def __str__(self) -> str:
         if math.isinf(self.seconds):

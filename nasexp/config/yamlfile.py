@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SIZE_LIMIT_BYTES = 1 << 20
 DEPTH_LIMIT = 32
 NODE_LIMIT = 50_000
+LONGEST_NUMBER = 100
 
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False}
 _BOOLEANS |= {"FALSE": False}
@@ -75,6 +76,8 @@ def read_text(text: str, shown: str) -> Value:
 
 def read_scalar(text: str, source: str) -> Value:
     """Read one value as written on a command line: `0.1`, `30m`, `[a, b]`, `{a: 1}`."""
+    if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ConfigError(f"{source}: found bytes that are no UTF-8, expected text")
     value = read_text(text, source) if text.strip() else Value("", Origin(source))
     return _with_origin(value, Origin(source))
 
@@ -126,7 +129,9 @@ class _Reader:
     def scalar(self, node: yaml.Node, origin: Origin) -> Any:
         if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             raise ConfigError(f"{origin.exact}: found the tag {node.tag}, tags are not allowed")
-        return node.value if getattr(node, "style", None) else plain_scalar(node.value)
+        # A number that long is none that anybody counts with, and int() refuses to read it.
+        plain = not getattr(node, "style", None) and len(node.value) <= LONGEST_NUMBER
+        return plain_scalar(node.value) if plain else node.value
 
     def origin(self, node: yaml.Node) -> Origin:
         return Origin(self.shown, node.start_mark.line + 1, node.start_mark.column + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 from nasexp.connections.process import ProcessStream
@@ -28,6 +29,8 @@ def job_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _OURS and not name.startswith("NASEXP_")
     }
+    if not os.path.isabs(kept.get("HOME", "")):  # noqa: PTH117 - as some task schedulers do it
+        kept["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
     own = str(Path(os.environ.get("VIRTUAL_ENV") or os.devnull) / "bin")
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     kept["PATH"] = os.pathsep.join(folder for folder in folders if folder != own)

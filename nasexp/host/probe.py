@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from nasexp.errors import StageError
+from nasexp.errors import ConnectionLost, StageError
 from nasexp.host.found import Probe, parse_probe
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def probe(
         deadline_seconds: for the answer.
 
     Raises:
-        ConnectionLost: no answer.
-        StageError: an answer that makes no sense.
+        ConnectionLost: no answer, or none that makes sense; that says nothing of the job.
     """
     first = max(0, offset - before_bytes) // BLOCK_BYTES
     count = -(-(offset + limit_bytes) // BLOCK_BYTES) - first if limit_bytes else 0
@@ -48,10 +47,15 @@ def probe(
     if answer.status == GONE_STATUS:
         return Probe(gone=True)
     if answer.status:
-        raise StageError(f"host '{connection.name}' cannot tell of the run: {answer.complaint()}")
+        # A shell that was killed there, a full table of processes: only the host ends a run.
+        said = answer.complaint()
+        raise ConnectionLost(f"host '{connection.name}' cannot tell of the run: {said}")
     head, _, data = answer.output.partition(b"\n\n")
     within = offset - first * BLOCK_BYTES
-    return parse_probe(head, data[:within], data[within:])
+    try:
+        return parse_probe(head, data[:within], data[within:])
+    except StageError as error:
+        raise ConnectionLost(f"host '{connection.name}': {error.message}") from error
 
 
 @cache

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import platform
+import time
 from typing import TYPE_CHECKING
 
 from nasexp.errors import StageError
@@ -13,6 +14,8 @@ from nasexp.runs.files import from_system
 
 if TYPE_CHECKING:
     from nasexp.runs.paths import RunPaths
+
+LOOKERS_SECONDS = 0.2
 
 
 def lock_driver(paths: RunPaths) -> int:
@@ -36,12 +39,22 @@ def _open(paths: RunPaths) -> int:
         descriptor = os.open(paths.driver, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise from_system(error, paths.driver) from error
+    deadline = time.monotonic() + LOOKERS_SECONDS
+    while not _locks(descriptor):
+        # Whoever looks whether there is a driver holds the lock for a moment too.
+        if time.monotonic() > deadline:
+            os.close(descriptor)
+            raise StageError(f"{paths.folder} is driven by another process")
+        time.sleep(LOOKERS_SECONDS / 20)
+    return descriptor
+
+
+def _locks(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StageError(f"{paths.folder} is driven by another process") from error
-    return descriptor
+    except OSError:
+        return False
+    return True
 
 
 def _is_there(paths: RunPaths, descriptor: int) -> bool:

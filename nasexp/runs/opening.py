@@ -173,10 +173,11 @@ def reopened_run(
         os.close(lock)
         raise
     with _driven(paths, lock, journal):
-        epoch = 2 + journal.count("run.resumed")
-        journal.write(
-            "run.resumed", machine=platform.node(), by=person(), epoch=epoch, nonce=new_run_id()
-        )
+        if journal.last("run.finished") is None:
+            epoch, machine = 2 + journal.count("run.resumed"), platform.node()
+            journal.write(
+                "run.resumed", machine=machine, by=person(), epoch=epoch, nonce=new_run_id()
+            )
         monitor = RunMonitor(view, journal, warnings=journal.texts("warning"))
         yield _run(workspace, project, settings, monitor, paths)
 

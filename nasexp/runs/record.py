@@ -7,6 +7,7 @@ working; a folder that holds only those four is a run too.
 from __future__ import annotations
 
 import math
+import re
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -107,15 +108,19 @@ def _from_pairs(empty: Record, pairs: dict[str, str]) -> Record:
         host=pairs.get("host", ""),
         status=status,
         ending=pairs.get("ending", ""),
-        exit_code=int(exit_code) if exit_code.lstrip("-").isdigit() else None,
+        exit_code=_whole(exit_code),
         started=started,
         ended=ended,
         rate=pairs.get("rate", ""),
         error=pairs.get("error", ""),
-        warnings=int(warnings) if warnings.isdigit() else 0,
+        warnings=_whole(warnings) or 0,
         seconds=_number(pairs.get("seconds", "")),
         columns=columns,
     )
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else None
 
 
 def _number(text: str) -> float | None:

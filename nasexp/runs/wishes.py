@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from nasexp.config.units import clock
-from nasexp.errors import ConnectionLost, Interrupted, NasexpError, RunClosed, Superseded
+from nasexp.config.units import LONGEST_SECONDS, clock
+from nasexp.errors import (
+    ConnectionLost,
+    Interrupted,
+    NasexpError,
+    RunClosed,
+    StageError,
+    Superseded,
+)
 from nasexp.runs.requests import CLOSE, EXTEND, STOP, Request, read_requests, withdraw
 from nasexp.values import Ending, Why
 
@@ -45,6 +52,8 @@ class Wishes:
 
     def _meet(self, request: Request) -> None:
         try:
+            if fault := _nonsense(request):
+                raise StageError(fault)
             if request.wish == STOP:
                 self._stop(request)
             elif request.wish == EXTEND:
@@ -106,6 +115,18 @@ def _meet_early(run: Run, request: Request) -> None:
     _refuse(run, request, "the training has not started yet")
 
 
+def _nonsense(request: Request) -> str:
+    """Say what is wrong with a request that no command of ours has made; empty if nothing is."""
+    try:
+        if request.wish == EXTEND and not 0 < float(request.facts["seconds"]) <= LONGEST_SECONDS:
+            return "that is no time to extend it by"
+        if request.wish == CLOSE:
+            datetime.fromisoformat(str(request.facts["end"])).astimezone()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return "the request makes no sense"
+    return "" if request.wish in (STOP, EXTEND, CLOSE) else "nobody knows that wish"
+
+
 def _note_met(run: Run, request: Request) -> None:
     run.journal.write("request.met", id=request.id, wish=request.wish, by=request.by)
     withdraw(run.paths, request)
@@ -119,7 +140,9 @@ def _refuse(run: Run, request: Request, why: str) -> None:
 
 def _close_or_refuse(run: Run, request: Request, *, reachable: bool) -> None:
     """Close the run, which raises RunClosed, or say why that would not be true."""
-    if reachable:
+    if fault := _nonsense(request):
+        _refuse(run, request, fault)
+    elif reachable:
         _refuse(run, request, "its host answers, so only the host can say how it ended; stop it")
     elif _seconds(run, request) < 0:
         _refuse(run, request, "it would have ended before it started")

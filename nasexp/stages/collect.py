@@ -39,8 +39,7 @@ def nasexp_collect(run: Run, connection: Connection, job: Job) -> Collected:
     if done is None:
         _explain_missing(run, connection, job.workdir)
     else:
-        _refuse_gaps(connection, job.workdir, done)
-        digests = _compare(run, connection, job.workdir, done)
+        done, digests = _checked(run, connection, job.workdir, done)
     write_manifest(run.paths, digests)
     sync_file_system(run.paths.output)
     if done:
@@ -49,6 +48,28 @@ def nasexp_collect(run: Run, connection: Connection, job: Job) -> Collected:
     collected = Collected(run.paths.output, len(done.manifest) if done else 0, size)
     run.journal.write("collect.done", files=collected.files, size_bytes=collected.size_bytes)
     return collected
+
+
+def _checked(
+    run: Run, connection: Connection, workdir: Workdir, done: Pass
+) -> tuple[Pass, dict[bytes, str]]:
+    """Return the pass that all is home with, and the digests; what differs is fetched once more."""
+    _refuse_gaps(connection, workdir, done)
+    digests, wrong = _compare(run, connection, workdir, done)
+    if wrong:
+        # Written anew between two passes, with the same size and time as before.
+        for path in wrong:
+            os.unlink(os.fsencode(run.paths.output) + b"/" + path)  # noqa: PTH108 - bytes
+        done = copy_home(run, connection, workdir) or done
+        _refuse_gaps(connection, workdir, done)
+        digests, wrong = _compare(run, connection, workdir, done)
+    if wrong:
+        names = ", ".join(shown(os.fsdecode(path)) for path in wrong[:5])
+        raise StageError(
+            f"the copy differs from the host's files: {names}",
+            hint=f"the files still lie on host '{connection.name}' in {workdir.path}",
+        )
+    return done, digests
 
 
 def _refuse_gaps(connection: Connection, workdir: Workdir, done: Pass) -> None:
@@ -64,8 +85,10 @@ def _refuse_gaps(connection: Connection, workdir: Workdir, done: Pass) -> None:
         )
 
 
-def _compare(run: Run, connection: Connection, workdir: Workdir, done: Pass) -> dict[bytes, str]:
-    """Return the digests of the files here; raises StageError where the host has others."""
+def _compare(
+    run: Run, connection: Connection, workdir: Workdir, done: Pass
+) -> tuple[dict[bytes, str], list[bytes]]:
+    """Return the digests of the files here, and the files of which the host has others."""
     link = Link(connection, run.monitor)
     sizes = {path: row.size_bytes for path, row in done.manifest.items() if row.kind == b"f"}
     folder = output_folder(run, workdir)
@@ -73,15 +96,12 @@ def _compare(run: Run, connection: Connection, workdir: Workdir, done: Pass) -> 
     output = os.fsencode(run.paths.output)
     # Taken as the bytes came, where nobody has touched the file since.
     own = {path: done.copied.digest(path) or sha256_of(output + b"/" + path) for path in sizes}
+    wrong: list[bytes] = []
     if theirs is None:
         run.monitor.warn("the host has no sha256sum and no openssl: the copies were not compared")
-    elif wrong := [path for path in sizes if theirs.get(path) != own[path]]:
-        names = ", ".join(shown(os.fsdecode(path)) for path in wrong[:5])
-        raise StageError(
-            f"the copy differs from the host's files: {names}",
-            hint=f"the files still lie on host '{connection.name}' in {workdir.path}",
-        )
-    return {b"output/" + path: digest for path, digest in own.items()}
+    else:
+        wrong = [path for path in sizes if theirs.get(path) != own[path]]
+    return {b"output/" + path: digest for path, digest in own.items()}, wrong
 
 
 def _failed(run: Run) -> bool:
@@ -92,6 +112,9 @@ def _failed(run: Run) -> bool:
 
 def _explain_missing(run: Run, connection: Connection, workdir: Workdir) -> None:
     """Refuse to go on when results may lie elsewhere; they would be lost with the workdir."""
+    if any(run.paths.output.iterdir()):
+        run.monitor.warn("the output folder is gone from the host: what backups brought stays here")
+        return
     written = connection.run(_WRITTEN, workdir.path).text().split("\n")
     files = [name.removeprefix("./") for name in written if name]
     value = run.settings.tree.child("output")

@@ -357,3 +357,81 @@ def test_a_secret_that_is_not_there_is_told_before_a_run_is_made(workspace):
 
     workspace.nasexp("run").assert_code(2, "secrets.HF_TOKEN: the variable NO_SUCH_VARIABLE is not")
     assert not workspace.run_paths("p").folder.exists()
+
+
+def test_a_run_that_has_ended_is_not_driven_again(workspace):
+    workspace.add_project("p", "true")
+    workspace.nasexp("run").assert_ok()
+    before = workspace.run_paths("p").journal.read_bytes()
+
+    workspace.nasexp("resume", "p/run_0").assert_code(2, "p/run_0 has ended already: ok")
+    assert workspace.run_paths("p").journal.read_bytes() == before
+
+
+def test_an_end_that_only_the_journal_has_is_told_again(workspace):
+    workspace.add_project("p", "exit 3")
+    workspace.nasexp("run").assert_code(6)
+    paths = workspace.run_paths("p")
+    told, journal = paths.info.read_text(), paths.journal.read_bytes()
+    paths.info.write_text(told.replace("status|failed", "status|running"))
+    command = [sys.executable, "-m", "nasexp", "--workspace", str(workspace.root), "resume"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.stdout == "p/run_0 is driven on\n", done.stderr
+    wait_until(lambda: paths.info.read_text() == told)
+    assert paths.journal.read_bytes() == journal
+
+
+def test_a_shell_that_is_killed_on_the_host_is_no_end_of_the_run(waiting, monkeypatch, tmp_path):
+    """The first look that meets the trap loses its shell, as to a host that runs out of memory."""
+    trap = tmp_path / "boom"
+    (tmp_path / "date").write_text(
+        f'#!/bin/sh\n[ ! -e {trap} ] || {{ rm {trap}; kill -9 $PPID; }}\nexec /bin/date "$@"\n'
+    )
+    (tmp_path / "date").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    waiting.start()
+    trap.touch()
+    wait_until(lambda: not trap.exists())
+    waiting.go.touch()
+    waiting.wait_for_end()
+
+    assert (waiting.status(), waiting.starts_so_far()) == ("ok", 1)
+
+
+@pytest.mark.parametrize("hook", ["nasexp_stage_started", "nasexp_archive"])
+def test_a_plugin_that_exits_does_not_take_the_driver_along(workspace, hook):
+    folder = workspace.add_project("p", "true")
+    (folder / "plugin.py").write_text(
+        f"from nasexp import hookimpl\n\n@hookimpl\ndef {hook}(run):\n    raise SystemExit(0)\n"
+    )
+    called = workspace.nasexp("run")
+
+    assert called.exit_code == {"nasexp_stage_started": 4, "nasexp_archive": 3}[hook], called
+    assert workspace.record("p").status in ("ok", "failed")
+    assert "plugin.py" in called.output + called.errors
+
+
+@pytest.mark.parametrize(
+    "text", ["exit_code|²", "exit_code|--5", "warnings|²", "exit_code|" + "9" * 5000]
+)
+def test_a_damaged_run_info_stops_no_listing(workspace, text):
+    workspace.add_project("p", "true")
+    workspace.nasexp("run").assert_ok()
+    with workspace.run_paths("p").info.open("a") as file:
+        file.write(text + "\n")
+
+    for command in ("runs", "status", "report", "show"):
+        workspace.nasexp(command).assert_ok()
+
+
+def test_a_secret_that_was_not_kept_is_asked_for_again(waiting):
+    waiting.call("run", "--set", "params.hf_token=REAL", "--set", "timeout=1s")
+    record = waiting.paths.info.read_text()
+    waiting.paths.info.write_text(record.replace("status|failed", "status|running"))
+    lines = waiting.paths.journal.read_bytes().splitlines(keepends=True)
+    waiting.paths.journal.write_bytes(b"".join(lines[:3]))
+    done = waiting.call("resume", "p/run_0")
+
+    assert done.returncode == 2
+    assert "NASEXP__PARAMS__HF_TOKEN" in done.stderr

@@ -236,7 +236,7 @@ def test_a_fifo_a_socket_and_a_hole_come_to_no_harm(host):
     assert not (host.home / "fifo").exists()
 
 
-def test_a_copy_that_differs_from_the_host_is_found(workspace):
+def test_a_copy_that_differs_from_the_host_is_made_good(workspace):
     workspace.add_project("p", "mkdir output; echo right >output/x")
     workspace.write({"projects/p/plugin.py": PLUGIN + """
 import os
@@ -252,11 +252,9 @@ def nasexp_backup(run):
     return snapshot
 """})  # fmt: skip
 
-    workspace.nasexp("run").assert_code(
-        1, "the copy differs from the host's files: x", "kept on host"
-    )
+    workspace.nasexp("run").assert_ok()
 
-    assert (workspace.host_runs()[0] / "work/output/x").read_text() == "right\n"
+    assert (workspace.run_paths("p").output / "x").read_text() == "right\n"
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="setpriv is missing")
@@ -412,3 +410,31 @@ def test_a_requirements_file_that_is_missing_or_cannot_be_had(workspace):
 
     assert workspace.record("p", 1).started is None
     assert not list((workspace.home / ".nasexp/envs").glob("*.lock"))
+
+
+def test_a_file_written_anew_with_its_old_size_and_time_comes_home(workspace):
+    script = """\
+        mkdir output; echo aaaa >output/m; touch -d 2020-01-01 output/m
+        until [ -e "$NASEXP_PARAM_SEEN/m" ]; do sleep 0.05; done
+        echo bbbb >output/m; touch -d 2020-01-01 output/m
+    """
+    seen = workspace.run_paths("p").output
+    settings = f"backup: {{every: 1s}}\nparams: {{seen: '{seen}'}}"
+    workspace.add_project("p", "sh ./run.sh", settings, {"run.sh": script})
+    workspace.nasexp("run").assert_ok()
+
+    assert (seen / "m").read_text() == "bbbb\n"
+
+
+def test_a_training_that_removes_its_output_keeps_what_backups_brought(workspace):
+    script = """\
+        mkdir output; echo a >output/m
+        until [ -e "$NASEXP_PARAM_SEEN/m" ]; do sleep 0.05; done
+        rm -r output
+    """
+    seen = workspace.run_paths("p").output
+    settings = f"backup: {{every: 1s}}\nparams: {{seen: '{seen}'}}"
+    workspace.add_project("p", "sh ./run.sh", settings, {"run.sh": script})
+    workspace.nasexp("run").assert_code(4, "the output folder is gone from the host")
+
+    assert (seen / "m").read_text() == "a\n"

@@ -30,7 +30,7 @@ from nasexp.connections.bulk.code_programs import (
 )
 from nasexp.connections.bulk.forms import Forms
 from nasexp.connections.bulk.link import ANSWER_SECONDS, CHUNK_SECONDS
-from nasexp.connections.bulk.tools import DIGESTERS, PYTHON, TAR, TEE
+from nasexp.connections.bulk.tools import DIGESTERS, GNU_TAR, PYTHON, TAR, TEE
 from nasexp.connections.bulk.upload import ATTEMPTS, DamagedError, Source, upload
 from nasexp.connections.protocol import set_words
 from nasexp.errors import ConnectionLost, StageError
@@ -201,7 +201,8 @@ class _CodeUpload:
     def _unpacker(self) -> list[str]:
         tools = self._link.tools()
         if TAR in tools:
-            return ["tar", "-xf", "-", "-C", "unpack"]
+            large_reads = ["-b", "256"] if GNU_TAR in tools else []
+            return ["tar", *large_reads, "-xf", "-", "-C", "unpack"]
         if PYTHON in tools:
             return ["python3", "-W", "ignore", "-c", PYTHON_UNTAR]
         raise StageError(
