@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import Counter
 
@@ -16,6 +17,12 @@ def programs_found(monkeypatch):
     """`nasexp` and `invoke` are on the PATH, as where the environment is activated."""
     folder = os.path.dirname(sys.executable)
     monkeypatch.setenv("PATH", folder + os.pathsep + os.environ["PATH"])
+
+
+def pytest_configure():
+    """Hear Ctrl-C where a script has started pytest in the background: tests send it to children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
