@@ -2,9 +2,8 @@
 
 Trees of 10,000 files of 4 KiB and one file of 1 GiB, up and down, all in memory where there is
 a /dev/shm. The peer makes one digest in the same pass (`tee >(openssl dgst -sha256)`), but
-compares nothing, lists nothing, and does not wait for the disk; nasexp makes digests on both
-sides. The backup pass asks besides what there is, twice, and whether all stayed as it was; its
-bars are its own. Run it from the top of the repository:
+compares nothing and does not wait for the disk; nasexp makes digests on both sides. The backup
+pass asks besides what there is, twice; its bars are its own. From the top of the repository:
 
     python -m benchmarks.bulk
 """
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,8 +41,7 @@ if TYPE_CHECKING:
     from nasexp.connections.protocol import Connection
 
 SMALL_FILES, SMALL_BYTES = 10_000, 4096
-LARGE_BYTES = 1 << 30
-MIB = 1 << 20
+LARGE_BYTES, MIB = 1 << 30, 1 << 20
 COMMANDS = 200
 
 
@@ -154,13 +151,11 @@ class Bench:
         value = Archive(archive, packed.sha256, packed.size_bytes)
 
         def ours() -> None:
-            shutil.rmtree(there, ignore_errors=True)
+            _remove(there)
             nasexp_transfer(self._run(there), self._connection, value)
 
-        peer = _pipe(
-            f"tar -C {root} -b 256 -cf - bin",
-            _on(self._way, f"rm -rf {there} && mkdir {there} && tar -C {there} -xf - && cat"),
-        )
+        unpack = f"rm -rf {there} && mkdir {there} && tar -C {there} -xf - && cat"
+        peer = _pipe(f"tar -C {root} -b 256 -cf - bin", _on(self._way, unpack))
         return self._compare(f"{about} up", peer, [("nasexp transfer", kind, ours)], rounds)
 
     def down(self, kind: str, about: str, rounds: int) -> list[Measured]:
@@ -170,12 +165,12 @@ class Bench:
         facts = _facts(root / "bin")
 
         def plain() -> None:
-            shutil.rmtree(home, ignore_errors=True)
+            _remove(home)
             link = Link(self._connection, QuietMonitor())
             Download(link, str(root / "bin"), home, facts).fetch(facts)
 
         def backup() -> None:
-            shutil.rmtree(home, ignore_errors=True)
+            _remove(home)
             home.mkdir()
             workdir = cast("Workdir", SimpleNamespace(work=str(root)))
             copy_home(self._run(home), self._connection, workdir)
@@ -199,19 +194,14 @@ class Bench:
                 subprocess.run([*self._way.shell, "true"], check=True)
 
         cases = [Case("one program each", peer), Case("nasexp run", ours, 1.0)]
-        return compare(f"{self._way.name}: {COMMANDS} commands", "one program each", cases, rounds)
+        return compare(f"{self._way.name}: {COMMANDS} commands", cases[0].name, cases, rounds)
 
     def _compare(
-        self,
-        title: str,
-        peer: str,
-        ours: list[tuple[str, str, Callable[[], None]]],
-        rounds: int,
+        self, title: str, peer: str, ours: list[tuple[str, str, Callable[[], None]]], rounds: int
     ) -> list[Measured]:
-        name = "tar | tar, digest"
-        cases = [Case(name, ["bash", "-c", peer])]
+        cases = [Case("tar | tar, digest", ["bash", "-c", peer])]
         cases += [Case(told, function, self._way.bars[bar]) for told, bar, function in ours]
-        return compare(f"{self._way.name}: {title}", name, cases, rounds)
+        return compare(f"{self._way.name}: {title}", cases[0].name, cases, rounds)
 
     def _run(self, folder: Path) -> Any:
         """Return as much of a run as the stages ask for here."""
@@ -227,6 +217,10 @@ class Bench:
             journal=SimpleNamespace(last=lambda _event: None, write=lambda *_, **__: None),
             monitor=QuietMonitor(),
         )
+
+
+def _remove(folder: Path) -> None:
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
 def _pipe(first: str, second: str) -> str:

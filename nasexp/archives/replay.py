@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from nasexp.archives.names import shown
@@ -44,6 +45,10 @@ class Replay:
         path: of the archive.
         sha256: of its tar stream; checked where its end is reached.
 
+    Attributes:
+        place: where one is.
+        batch_sha256: of the batch that was yielded last.
+
     Places are offsets in the tar stream, each where a member begins. Every method raises
     StageError: the archive is damaged, another one, or has a member that leaves its tree.
     """
@@ -51,13 +56,13 @@ class Replay:
     def __init__(self, path: Path, sha256: str) -> None:
         self._path = path
         self._sha256 = sha256
-        self._sum = hashlib.sha256()
         self._links: set[str] = set()
         self._opened = ExitStack()
         self._is_open = False
         self._is_touched = False
         self._entry: Entry | None = None
         self.place = 0
+        self.batch_sha256 = ""
 
     def __enter__(self) -> Self:
         return self
@@ -104,17 +109,29 @@ class Replay:
         """
         self.at(place)
         self._is_touched = True
+        # One from the very beginning has the digest of the stream so far.
+        digest = hashlib.sha256() if place else self._tape.digest
         with _told():
-            self._tape.cut(place)
-            while self._entry and (self.place == place or not self._ends(place, is_last)):
-                if self._entry.size_bytes > LEAST_BYTES:
-                    for _ in self._reader.pieces():
-                        yield from self._tape.cut(self._reader.offset)
-                self._advance()
-                if self.place - self._tape.start >= LEAST_BYTES:
-                    yield from self._tape.cut(self.place)
-            yield from self._tape.cut(self.place)
-        yield end_of_archive(self.place - place)
+            for part in self._batch_parts(place, is_last):
+                if place:
+                    digest.update(part)
+                yield part
+        end = end_of_archive(self.place - place)
+        digest = digest.copy()
+        digest.update(end)
+        self.batch_sha256 = digest.hexdigest()
+        yield end
+
+    def _batch_parts(self, place: int, is_last: Callable[[Entry, int], bool]) -> Iterator[bytes]:
+        self._tape.cut(place)
+        while self._entry and (self.place == place or not self._ends(place, is_last)):
+            if self._entry.size_bytes > LEAST_BYTES:
+                for _ in self._reader.pieces():
+                    yield from self._tape.cut(self._reader.offset)
+            self._advance()
+            if self.place - self._tape.start >= LEAST_BYTES:
+                yield from self._tape.cut(self.place)
+        yield from self._tape.cut(self.place)
 
     def _ends(self, place: int, is_last: Callable[[Entry, int], bool]) -> bool:
         return self._entry is None or is_last(self._entry, self.place - place)
@@ -122,18 +139,12 @@ class Replay:
     def _open(self) -> None:
         self._opened.close()
         self._is_open = True
-        self._sum = hashlib.sha256()
         self._links = set()
         chunks = self._opened.enter_context(open_tar(self._path))
-        self._tape = _Tape(self._summed(chunks))
+        self._tape = _Tape(chunks)
         self._reader = TarReader(self._tape)
         with _told():
             self._advance()
-
-    def _summed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            self._sum.update(chunk)
-            yield chunk
 
     def _advance(self) -> None:
         """Go to the next member."""
@@ -143,9 +154,7 @@ class Replay:
         self._entry = self._reader.next()
         if self._entry:
             self._check(self._entry)
-            return
-        self._reader.drain()
-        if self._sum.hexdigest() != self._sha256:
+        elif self._tape.whole_sha256() != self._sha256:
             raise StageError(
                 f"{shown(str(self._path))} is not what was packed for this run",
                 hint="was it replaced? run the project again",
@@ -178,13 +187,19 @@ def end_of_archive(size_bytes: int) -> bytes:
 
 
 class _Tape:
-    """Hands chunks to a reader and keeps them until they are cut off."""
+    """Hands chunks to a reader and keeps them until they are cut off.
+
+    Attributes:
+        start: the offset of what is held.
+        digest: of all that was cut off.
+    """
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._held: deque[bytes] = deque()
         self._at = 0
         self.start = 0
+        self.digest = hashlib.sha256()
 
     def __iter__(self) -> Self:
         return self
@@ -193,6 +208,14 @@ class _Tape:
         chunk = next(self._chunks)
         self._held.append(chunk)
         return chunk
+
+    def whole_sha256(self) -> str:
+        """Read to the end; return the digest of all, what is still held included."""
+        digest, skipped = self.digest.copy(), self._at
+        for chunk in chain(self._held, self._chunks):
+            digest.update(memoryview(chunk)[skipped:])
+            skipped = 0
+        return digest.hexdigest()
 
     def cut(self, end: int) -> list[bytes]:
         """Return what is held before an offset, which is not held any more then."""
@@ -205,6 +228,7 @@ class _Tape:
                 self._held.popleft()
                 self._at = 0
             parts.append(part)
+            self.digest.update(part)
             self.start += len(part)
         return parts
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import adler32
 
 from nasexp.archives.names import shown
 from nasexp.errors import StageError
@@ -34,7 +35,13 @@ TELLING = (b"path", b"linkpath", b"size")
 
 _NO_RECORD = bytes(RECORD_BYTES)
 _SPACES_SUM = 8 * 0x20
-_PLAIN_NUMBER = re.compile(rb"[0-7]+[ \0]+")
+_LARGEST_SUM = RECORD_BYTES * 0xFF + 1
+_ADLER_BASE = 65521
+
+# Mode, size and check sum of a plain file without a long name, as nearly all members are.
+_PLAIN_FILE = re.compile(
+    rb"([0-7]{7})\0[0-7]{7}\0[0-7]{7}\0([0-7]{11})\0[0-7]{11}\0([0-7]{6})\0 0\0{100}ustar  \0"
+)
 
 
 class CutShortError(Exception):
@@ -90,6 +97,9 @@ class TarReader:
                 if more:
                     raise DamagedError("a long name without a member")
                 return None
+            plain = None if more else _PLAIN_FILE.match(header, 100)
+            if plain and _has_sum(header, int(plain[3], 8)):
+                return self._plain_file(header, int(plain[1], 8), int(plain[2], 8))
             _check_sum(header)
             kind, size = header[156:157], number(header[124:136])
             if kind not in EXTRA_HEADERS:
@@ -146,6 +156,10 @@ class TarReader:
         mode = number(header[100:108])
         return Entry(os.fsdecode(name), kind, self._left, mode, os.fsdecode(target))
 
+    def _plain_file(self, header: bytes, mode: int, size: int) -> Entry:
+        self._left, self._padding = size, -size % RECORD_BYTES
+        return Entry(os.fsdecode(_text(header[:100])), FILE, size, mode, "")
+
     def _take_extra(self, kind: bytes, size: int, more: dict[bytes, bytes]) -> None:
         if not 0 <= size <= LARGEST_EXTRA_HEADER:
             raise DamagedError(f"a header of {size} bytes")
@@ -192,8 +206,6 @@ def number(field: bytes) -> int:
     """
     if field[0] in (0x80, 0xFF):
         return int.from_bytes(field[1:], "big", signed=field[0] == 0xFF)
-    if _PLAIN_NUMBER.fullmatch(field):  # as nearly all are
-        return int(field.rstrip(b" \0"), 8)
     digits = field.strip(b" \0")
     if digits and not (digits.isdigit() and not digits.translate(None, b"01234567")):
         raise DamagedError(f"no number: {shown(os.fsdecode(field))}")
@@ -236,10 +248,15 @@ def as_error(error: CutShortError | DamagedError) -> StageError:
 
 
 def _check_sum(header: bytes) -> None:
-    # The check sum counts its own eight bytes as spaces.
-    found = sum(header) - sum(header[148:156]) + _SPACES_SUM
-    if number(header[148:156]) != found:
+    if not _has_sum(header, number(header[148:156])):
         raise DamagedError("a bad check sum, or the file was cut short")
+
+
+def _has_sum(header: bytes, claimed: int) -> bool:
+    # The check sum counts its own eight bytes as spaces. Adler's lower half is the sum of all
+    # bytes, and one, modulo its base: ten times as fast as adding them up here.
+    expected = claimed - _SPACES_SUM + sum(header[148:156]) + 1
+    return 0 < expected <= _LARGEST_SUM and expected % _ADLER_BASE == adler32(header) & 0xFFFF
 
 
 def _name_of(header: bytes) -> bytes:

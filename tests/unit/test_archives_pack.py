@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from nasexp.archives import tarstream
 from nasexp.archives.ahead import MOST_AHEAD, ahead
+from nasexp.archives.gz import compressor, expanded
 from nasexp.archives.pack import Packed, digest_of, open_tar, pack
 from nasexp.archives.select import LeftOut, Member
 from nasexp.archives.tarstream import FILE, FOLDER, LINK, header, tar_chunks
@@ -454,6 +455,30 @@ class TestWhatGoesWrong:
             monkeypatch.setattr(os, "fsync", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 pack(root, archive)
+
+
+class TestGzip:
+    DENSE, TEXT = os.urandom(MIB), b"a text that shrinks, line by line\n" * (MIB // 34)
+    KINDS = st.lists(st.sampled_from([DENSE, TEXT, DENSE[:200_000], TEXT[:100], b"", b"x"]))
+
+    @pytest.mark.parametrize("library", ["isal", "zlib"])
+    @given(chunks=KINDS)
+    @settings(max_examples=15, deadline=None)
+    def test_any_mix_of_what_shrinks_and_what_does_not_is_a_gzip_file(self, library, chunks):
+        with pytest.MonkeyPatch.context() as patch:
+            if library == "zlib":
+                patch.setitem(sys.modules, "isal", None)
+            packer = compressor()
+            packed = b"".join([*map(packer.compress, chunks), packer.flush()])
+
+        assert gzip.decompress(packed) == b"".join(chunks)
+        assert b"".join(expanded([packed], MIB)) == b"".join(chunks)
+
+    def test_what_does_not_shrink_is_stored_and_all_else_packed(self):
+        packer = compressor()
+
+        assert self.DENSE[:60_000] in packer.compress(self.DENSE)
+        assert len(packer.compress(self.TEXT) + packer.flush()) < MIB / 50
 
 
 class TestDamaged:

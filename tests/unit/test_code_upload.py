@@ -344,6 +344,21 @@ def test_a_repeated_last_step_is_the_same(connection, archive, folder, tmp_path)
     check(archive, folder, tmp_path)
 
 
+def test_a_host_that_was_started_anew_at_the_end_gets_all_again(
+    connection, archive, folder, tmp_path
+):
+    class Rebooted(CutConnection):
+        def run(self, program, *words, **options):
+            if program == code.FINISH and not self.is_cut:
+                self.is_cut = True
+                (folder / "sent").write_text(f"{archive.sha256} before {archive.size_bytes}\n")
+            return super().run(program, *words, **options)
+
+    send(Rebooted(connection), archive, folder)
+
+    check(archive, folder, tmp_path)
+
+
 class TestReplay:
     def test_any_place_can_be_gone_to_in_any_order(self, archive):
         with Replay(archive.path, archive.sha256) as replay:

@@ -7,14 +7,15 @@ there and checked, the folder gets its name, and last of all `ready` is made.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from nasexp.archives.ahead import ahead
 from nasexp.archives.replay import Replay
+from nasexp.archives.tarstream import FIXED_MTIME
 from nasexp.archives.tree import safe_path
 from nasexp.archives.untar import FILE
 from nasexp.connections.bulk.code_programs import (
@@ -52,7 +53,7 @@ MOST_BATCH_SECONDS = 20.0
 FINISH_SECONDS = 3600.0
 
 # As the archive has it for every file and folder.
-MTIME = "198001010000.00"
+MTIME = time.strftime("%Y%m%d%H%M.%S", time.gmtime(FIXED_MTIME))
 
 _END = re.compile(rb"\nnasexp-end (\d+)\n")
 _SUMMED = re.compile(rb"\nnasexp-sum ([0-9a-f]*)\n")
@@ -79,9 +80,8 @@ def upload_code(link: Link, archive: Archive, folder: str, name: str) -> bool:
     """
     with Replay(archive.path, archive.sha256) as replay:
         sending = _CodeUpload(link, archive, folder, replay)
-        while not link.keep_trying(sending.step):
+        while not (link.keep_trying(sending.step) and sending.finish(name)):
             pass
-        sending.finish(name)
     return sending.is_checked
 
 
@@ -96,6 +96,7 @@ class _CodeUpload:
         self._most_bytes = MOST_BATCH_BYTES
         self._nonce = ""
         self._place = 0
+        self._pieces = 0
         self._damages = 0
         self.is_checked = TEE in link.tools() and not link.tools().isdisjoint(DIGESTERS)
 
@@ -122,15 +123,20 @@ class _CodeUpload:
             raise
         else:
             self._place = self._replay.place
+            self._pieces += 1
             self._damages = 0
             self._link.moved()
         return False
 
-    def finish(self, name: str) -> None:
-        """Let the code appear."""
-        answer = self._link.keep_trying(lambda: self._run(FINISH, name, MTIME))
-        if answer.status:
+    def finish(self, name: str) -> bool:
+        """Let the code appear; False where the host was started anew meanwhile."""
+        mtime = MTIME if self._pieces > 1 else ""
+        answer = self._link.keep_trying(lambda: self._run(FINISH, name, mtime))
+        if answer.status == NOT_MY_TURN:
+            self._nonce = ""
+        elif answer.status:
             raise self._refused(answer.errors)
+        return not answer.status
 
     def _begin(self) -> None:
         nonce = secrets.token_hex(8)
@@ -143,6 +149,7 @@ class _CodeUpload:
             raise self._refused(answer.errors)
         self._link.answered()
         self._nonce, self._place = nonce, int(text)
+        self._pieces += self._place > 0
 
     def _is_large(self, entry: Entry) -> bool:
         return entry.kind == FILE and entry.size_bytes > min(LARGE_BYTES, self._most_bytes)
@@ -166,17 +173,14 @@ class _CodeUpload:
         self._most_bytes = min(MOST_BATCH_BYTES, self._most_bytes * 2)
 
     def _try_batch(self) -> None:
-        digest = hashlib.sha256()
         batch = self._replay.batch(self._place, self._batch_ends(self._link.clock.now()))
-        # One thread reads, this one sums up and sends: each waits for something but Python.
-        with ahead(batch) as chunks:
-            answer = self._send(self._told(chunks, digest))
+        answer = self._send(self._told(batch))
         end, summed = _END.search(answer.errors), _SUMMED.search(answer.errors)
         if not end or not summed or int(end[1]) == NOT_MY_TURN:
             raise ConnectionLost(f"host '{self._link.host}' did not say what arrived")
         if int(end[1]):
             raise self._refused(_SUMMED.sub(b"", answer.errors[: end.start()]))
-        if self.is_checked and summed[1].decode() != digest.hexdigest():
+        if self.is_checked and summed[1].decode() != self._replay.batch_sha256:
             raise DamagedError
         self._keep(self._run(KEEP, str(self._replay.place)))
 
@@ -210,10 +214,9 @@ class _CodeUpload:
             hint="install one of them there",
         )
 
-    def _told(self, chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    def _told(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         done = self._place
         for chunk in chunks:
-            digest.update(chunk)
             yield chunk
             done += len(chunk)
             self._progress(done)
@@ -225,6 +228,7 @@ class _CodeUpload:
 
         @contextmanager
         def opened() -> Iterator[Iterator[bytes]]:
+            # One thread reads, this one sums up and sends: each waits for something but Python.
             with ahead(self._replay.content(place)) as chunks:
                 yield chunks
 

@@ -60,7 +60,8 @@ done
 [ -s room ] || dd if=/dev/zero of=room bs=65536 count=1 || { rm -f room; exit 7; }
 place=0
 if ! my_turn "$@" || [ ! -d unpack ]; then
-  rm -rf unpack sent large-*
+  [ ! -e unpack ] || rm -rf unpack
+  rm -f sent large-*
   (umask 022 && mkdir unpack) && keep "$1" "$2" "$3" 0 || exit 7
   place=0
 fi
@@ -133,8 +134,9 @@ fi
 """
 )
 
-# Words: folder, digest, nonce, name of the link for people, time of the folders. `ready` is made
-# last of all, when everything else is on the disk, should the system be able to tell.
+# Words: folder, digest, nonce, name of the link for people, time that the folders get where they
+# came in more than one piece (else tar has set it). `ready` is made last of all, when everything
+# else is on the disk, should the system be able to tell.
 FINISH = (
     """
 cd "$1" || exit 9
@@ -145,9 +147,12 @@ digest=; { read -r digest <ready; } 2>/dev/null
     + """
 my_turn "$@" || exit 8
 TZ=UTC0; export TZ
-find unpack -type d -exec touch -t "$5" {} + 2>/dev/null
+[ -z "$5" ] || find unpack -type d -exec touch -t "$5" {} + 2>/dev/null
 case $(sync --help 2>&1 </dev/null) in *-f*) sync -f unpack 2>/dev/null ;; esac
-if [ -d unpack/bin ]; then rm -rf work && mv unpack/bin work || exit 7; fi
+if [ -d unpack/bin ]; then
+  [ ! -e work ] || rm -rf work
+  mv unpack/bin work || exit 7
+fi
 rmdir unpack 2>/dev/null
 [ -d work ] || exit 7
 mkdir -p ../../by-name && ln -sfn "../runs/${1##*/}" "../../by-name/$4" 2>/dev/null
