@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -180,3 +181,22 @@ def test_a_program_that_cannot_be_started_leaves_no_file_open(tmp_path):
 
     assert caught.value.__traceback__  # what it refers to is alive still
     assert files() == before
+
+
+@pytest.mark.heavy
+def test_more_than_two_gibibytes_pass_in_one_stream(connection):
+    """Where a key exchange in the middle of a copy could end the connection of a slow reader."""
+    block, blocks = bytes(range(256)) * 4096, 2500
+    expected = hashlib.sha256()
+    for _ in range(blocks):
+        expected.update(block)
+    answer = connection.send("sha256sum; exit 3", (block for _ in range(blocks)))
+    received = hashlib.sha256()
+    for chunk in connection.receive(f"head -c {blocks << 20} /dev/zero"):
+        received.update(chunk)
+    zeros = hashlib.sha256()
+    for _ in range(blocks):
+        zeros.update(bytes(1 << 20))
+
+    assert (answer.status, answer.errors.split()[0].decode()) == (3, expected.hexdigest())
+    assert received.hexdigest() == zeros.hexdigest()
